@@ -1,0 +1,3 @@
+"""Administer a self-hosted MLflow from the terminal."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The headless core: everything the two front ends can do, without either of them."""

@@ -1,0 +1,224 @@
+"""The composition root: opens a deployment directory and builds its driver and services."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.core import audit, register, settings
+from console.core.errors import CancelledError, ConsoleError, NoDeploymentError, ReadOnlyError
+from console.core.files import explained
+from console.core.operations import Operation, Risk
+from console.core.settings import PersonSettings, Settings
+
+if TYPE_CHECKING:
+    from console.core.database.service import DatabaseService
+    from console.core.experiments.service import ExperimentsService
+    from console.core.stack.driver import Driver
+    from console.core.stack.service import StackService
+    from console.core.storage.service import StorageService
+    from console.core.users.service import UsersService
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where each thing of a deployment lives."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "console.toml"
+
+    @property
+    def users(self) -> Path:
+        """The htpasswd file of every host name that has none of its own."""
+        return self.root / "htpasswd" / "default"
+
+    @property
+    def service_secret(self) -> Path:
+        return self.root / "secrets" / "service-user"
+
+    @property
+    def audit(self) -> Path:
+        return self.root / "audit.jsonl"
+
+    @property
+    def run(self) -> Path:
+        """Locks and what is known of running processes."""
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "data" / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "data" / "artifacts"
+
+    @property
+    def server(self) -> Path:
+        """The server's Python environment and what it was made from."""
+        return self.root / "server"
+
+
+def _to_nobody(sentence: str) -> None:
+    """The default narrator: a front end puts its own in its place."""
+
+
+class Deployment:
+    """One opened deployment.
+
+    Args:
+        directory: Its folder, absolute.
+        loaded: Its settings.
+        read_only: Why changing verbs are refused, or "" when they are not.
+    """
+
+    def __init__(self, directory: Path, loaded: Settings, read_only: str = "") -> None:
+        self.paths = Paths(directory)
+        self.settings = loaded
+        self.read_only = read_only
+        self.warn: Callable[[str], None] = _to_nobody
+
+    @classmethod
+    def open(cls, wanted: str | None = None, read_only: bool = False) -> Deployment:
+        """Open the deployment that is meant; see `register.choose`.
+
+        Raises:
+            NoDeploymentError: There is none there.
+            SettingsError: Its settings cannot be used.
+            AccessError: It is not for this account.
+        """
+        directory = register.choose(wanted)
+        path = Paths(directory).settings
+        with explained(path):
+            if not path.is_file():
+                raise NoDeploymentError(
+                    f"{directory} holds no deployment",
+                    f"`mlflow-console init {directory}` sets one up there.",
+                )
+        loaded = settings.load(path, Settings)
+        return cls(directory, loaded, _read_only_reason(read_only, loaded, path))
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def directory(self) -> Path:
+        return self.paths.root
+
+    @functools.cached_property
+    def driver(self) -> Driver:
+        from console.core.stack.drivers import open_driver  # noqa: PLC0415  # first use
+
+        return open_driver(self)
+
+    @functools.cached_property
+    def stack(self) -> StackService:
+        from console.core.stack.service import StackService  # noqa: PLC0415  # first use
+
+        return StackService(self)
+
+    @functools.cached_property
+    def users(self) -> UsersService:
+        from console.core.users.service import UsersService  # noqa: PLC0415  # first use
+
+        return UsersService(self)
+
+    @functools.cached_property
+    def experiments(self) -> ExperimentsService:
+        from console.core.experiments.service import ExperimentsService  # noqa: PLC0415
+
+        return ExperimentsService(self)
+
+    @functools.cached_property
+    def storage(self) -> StorageService:
+        from console.core.storage.service import StorageService  # noqa: PLC0415  # first use
+
+        return StorageService(self)
+
+    @functools.cached_property
+    def database(self) -> DatabaseService:
+        from console.core.database.service import DatabaseService  # noqa: PLC0415  # first use
+
+        return DatabaseService(self)
+
+    @contextlib.contextmanager
+    def change(self, operation: Operation, target: str) -> Iterator[None]:
+        """Everything that every change shares: refused when read-only, audited when it ended.
+
+        Raises:
+            ReadOnlyError: The deployment is opened read-only.
+        """
+        self.refuse_when_read_only(operation)
+        try:
+            yield
+        except (KeyboardInterrupt, GeneratorExit, CancelledError):
+            self.record(operation, target, "cancelled")
+            raise
+        except ConsoleError as error:
+            self.record(operation, target, "failed", error.message)
+            raise
+        except BaseException as error:
+            self.record(operation, target, "failed", type(error).__name__)
+            raise
+        self.record(operation, target, "done")
+
+    def refuse_when_read_only(self, operation: Operation) -> None:
+        """Let only reading verbs through when the deployment is read-only.
+
+        Raises:
+            ReadOnlyError: The verb would change something.
+        """
+        if self.read_only and operation.risk is not Risk.READ:
+            raise ReadOnlyError(
+                f"{operation.summary}: refused, {self.name} is open read-only ({self.read_only})",
+                "Leave read-only out to change something.",
+            )
+
+    def record(
+        self, operation: Operation, target: str, outcome: audit.Outcome, error: str | None = None
+    ) -> None:
+        """Write the audit line; when it cannot be written, say so and go on."""
+        line = audit.entry(operation.id, target, self.name, self.directory, outcome, error)
+        try:
+            audit.write(self.paths.audit, line)
+        except OSError as failure:
+            self.warn(f"The audit trail {self.paths.audit} lacks this: {failure.strerror}")
+
+
+def _read_only_reason(flag: bool, loaded: Settings, path: Path) -> str:
+    if flag:
+        return "--read-only"
+    if settings.environment_flag("MLFLOW_CONSOLE_READ_ONLY"):
+        return "MLFLOW_CONSOLE_READ_ONLY"
+    if loaded.read_only:
+        return f"read_only in {path}"
+    if person().read_only:
+        return f"read_only in {person_file()}"
+    return ""
+
+
+def person_file() -> Path:
+    """Where this person's own settings live."""
+    return register.person_folder() / "settings.toml"
+
+
+def person() -> PersonSettings:
+    """This person's settings, the defaults where there is no file.
+
+    Raises:
+        SettingsError: The file cannot be used.
+    """
+    path = person_file()
+    return settings.load(path, PersonSettings) if path.exists() else PersonSettings()

@@ -1,0 +1,1 @@
+"""Experiments and runs, through the MLflow client."""

@@ -1,0 +1,172 @@
+"""The door to the file system: atomic writes, locks, room on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from console.core.errors import AccessError, BusyError, ConsoleError, DiskFullError
+
+LOCK_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals about `path` into sentences.
+
+    Raises:
+        DiskFullError: No space or quota is left.
+        AccessError: This account may not, or the file system is read-only.
+        ConsoleError: Any other failure of the file system.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def explain(error: OSError, path: Path) -> ConsoleError:
+    """The sentence for what the operating system said about `path`."""
+    where = error.filename or path
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(
+            f"The disk that holds {where} is full", "Free some space there, then do it again."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        owner = _owner(Path(str(where)))
+        return AccessError(
+            f"This account may not use {where}" + (f", which belongs to {owner}" if owner else ""),
+            "Run it with sudo, or as the owner.",
+        )
+    return ConsoleError(f"{where}: {error.strerror or error}")
+
+
+def _owner(path: Path) -> str:
+    for candidate in (path, *path.parents):
+        try:
+            return candidate.owner()
+        except (OSError, KeyError):
+            continue
+    return ""
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file whole or not at all, whatever happens in between.
+
+    An existing file keeps its owner, group and mode; `mode` is for a new one.
+
+    Raises:
+        DiskFullError: The old file is still there, untouched.
+        AccessError: This account may not write there.
+    """
+    with explained(path):
+        try:
+            before = path.stat()
+        except FileNotFoundError:
+            before = None
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                if before is None:
+                    os.fchmod(file.fileno(), mode)
+                else:
+                    if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                        os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                    os.fchmod(file.fileno(), before.st_mode & 0o7777)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(path: Path) -> None:
+    """Remove what a write of `path` left behind when it was killed; call it under the lock."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            leftover.unlink()
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add one line in a single write, so that lines of several writers never mix.
+
+    Raises:
+        OSError: The caller decides what a lost line means.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(handle, line.rstrip(b"\n") + b"\n")
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file `path` while changing `what`, also against other consoles.
+
+    Raises:
+        BusyError: Another process has held it for ten seconds.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415  # first use, not start-up
+
+    with explained(path):
+        try:
+            with FileLock(path, timeout=LOCK_SECONDS, mode=0o600):
+                yield
+        except Timeout as error:
+            raise BusyError(
+                f"Another process is changing {what} and has not finished for ten seconds",
+                f"Wait for it, or see who holds {path} (fuser {path}).",
+            ) from error
+
+
+def make_folder(path: Path, mode: int = 0o700) -> None:
+    """Make a folder with exactly this mode; one that exists is left as it is."""
+    with explained(path):
+        if not path.is_dir():
+            path.mkdir(parents=True, mode=mode)
+            path.chmod(mode)
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that this account can still write on the disk that holds, or would hold, `path`."""
+    for candidate in (path, *path.parents):
+        if candidate.exists():
+            return shutil.disk_usage(candidate).free
+    return 0
+
+
+def need_room(path: Path, needed: int, what: str) -> None:
+    """Refuse before the first byte when the disk cannot hold it.
+
+    Args:
+        path: Where it will be written.
+        needed: Bytes.
+        what: For the sentence, for instance "the server's environment".
+
+    Raises:
+        DiskFullError: Fewer than `needed` bytes are free.
+    """
+    free = free_bytes(path)
+    if free < needed:
+        raise DiskFullError(
+            f"{what} needs {needed / 1e9:.1f} GB on the disk of {path}, {free / 1e9:.1f} GB are free",
+            "Free some space, or choose a directory on another disk.",
+        )

@@ -1,0 +1,136 @@
+"""The table of verbs. Help, palette, confirmation, `--yes` and read-only all come from it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from console.core.deployment import Deployment
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Risk(StrEnum):
+    """What a verb can do to somebody."""
+
+    READ = "read"
+    WRITE = "write"
+    INTERRUPT = "interrupt"
+    DESTROY = "destroy"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One verb of one area.
+
+    Attributes:
+        area: The room it lives in, the same name in every layer.
+        verb: The name of the method, the command and the action.
+        summary: One line for help and palette.
+        risk: What it can do to somebody.
+        cli_only: It has no place in the console.
+    """
+
+    area: str
+    verb: str
+    summary: str
+    risk: Risk
+    cli_only: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"{self.area}.{self.verb}"
+
+
+OPERATIONS: dict[str, Operation] = {
+    operation.id: operation
+    for operation in (
+        Operation("deployment", "init", "Set up a new deployment in a directory", Risk.WRITE),
+        Operation(
+            "deployment", "forget", "Take a deployment off the list; its files stay",
+            Risk.WRITE, cli_only=True,
+        ),
+        Operation(
+            "deployment", "deployments", "List the known deployments", Risk.READ, cli_only=True
+        ),
+        Operation(
+            "deployment", "audit", "Who changed what and when", Risk.READ, cli_only=True
+        ),
+        Operation(
+            "deployment", "demo", "Log sample experiments over HTTP", Risk.WRITE, cli_only=True
+        ),
+        Operation("stack", "status", "State and health of every service", Risk.READ),
+        Operation("stack", "logs", "Show and follow the logs", Risk.READ),
+        Operation("stack", "up", "Bring the stack up", Risk.WRITE),
+        Operation("stack", "down", "Stop the stack", Risk.INTERRUPT),
+        Operation("stack", "restart", "Stop the stack and bring it up again", Risk.INTERRUPT),
+        Operation("users", "list", "Who can log in", Risk.READ),
+        Operation("users", "add", "Give somebody a password", Risk.WRITE),
+        Operation("users", "passwd", "Change somebody's password", Risk.WRITE),
+        Operation("users", "remove", "Take somebody's access away", Risk.DESTROY),
+        Operation("experiments", "list", "The experiments and their number of runs", Risk.READ),
+        Operation("experiments", "show", "One experiment", Risk.READ),
+        Operation("runs", "list", "The runs of an experiment", Risk.READ),
+        Operation("runs", "show", "Parameters, metrics and tags of a run", Risk.READ),
+        Operation("storage", "usage", "Bytes and objects an experiment and run", Risk.READ),
+    )
+}  # fmt: skip
+
+
+class Area(Protocol):
+    """A service object that belongs to an opened deployment."""
+
+    deployment: Deployment
+
+
+A = TypeVar("A", bound=Area)
+
+
+def operation(
+    operation_id: str, target: Callable[..., str] | None = None
+) -> Callable[[Callable[Concatenate[A, P], R]], Callable[Concatenate[A, P], R]]:
+    """Make a method the implementation of a verb: read-only is refused, changes are audited.
+
+    A method that yields its progress is audited when it ends; one that is left early counts as
+    cancelled.
+
+    Args:
+        operation_id: The verb's id in the table, "area.verb".
+        target: Called with the method's own arguments; says what is being changed, for the
+            audit trail. It must never return a secret.
+    """
+    spec = OPERATIONS[operation_id]
+
+    def decorate(method: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P], R]:
+        if spec.risk is Risk.READ:
+            return _tagged(method, spec)
+
+        @functools.wraps(method)
+        def call(self: A, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            with self.deployment.change(spec, _target(target, args, kwargs)):
+                return method(self, *args, **kwargs)
+
+        @functools.wraps(method)
+        def generate(self: A, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+            with self.deployment.change(spec, _target(target, args, kwargs)):
+                yield from method(self, *args, **kwargs)  # type: ignore[misc]  # a generator here
+
+        wrapper: Any = generate if inspect.isgeneratorfunction(method) else call
+        return _tagged(wrapper, spec)
+
+    return decorate
+
+
+def _target(target: Callable[..., str] | None, args: Any, kwargs: Any) -> str:
+    return "" if target is None else target(*args, **kwargs)
+
+
+def _tagged(method: Any, spec: Operation) -> Any:
+    method.operation = spec
+    return method

@@ -1,0 +1,215 @@
+"""The door to processes: children, and the processes of this machine by pid *and* start time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from console.core.errors import CancelledError, ConsoleError
+
+if TYPE_CHECKING:
+    import psutil
+
+# What a child may inherit: no secret of this process, no variable that would bend its behaviour.
+INHERITED = (
+    "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER",
+    "XDG_CACHE_HOME", "XDG_RUNTIME_DIR",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+    "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+)  # fmt: skip
+
+START_TOLERANCE_SECONDS = 1.0
+
+
+def environment(extra: Mapping[str, str], prefixes: Sequence[str] = ()) -> dict[str, str]:
+    """The environment for a child: a few harmless variables of ours, then `extra`.
+
+    Args:
+        extra: Added as they are; secrets go here and never into arguments.
+        prefixes: Variables of ours that begin with one of these are passed on too.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in INHERITED or any(name.startswith(prefix) for prefix in prefixes)
+    }
+    return kept | dict(extra)
+
+
+def start_detached(
+    argv: Sequence[str], env: Mapping[str, str], directory: Path, stderr: Path
+) -> int:
+    """Start a process that outlives this one, its terminal and its SSH session.
+
+    Args:
+        argv: Program and arguments; no secret.
+        env: Its whole environment.
+        directory: Its working directory.
+        stderr: Where the little that it says before it has a log of its own goes.
+
+    Returns:
+        Its pid.
+    """
+    with stderr.open("wb") as errors:
+        child = subprocess.Popen(
+            list(argv), env=dict(env), cwd=directory, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+        )  # fmt: skip
+    # Nobody waits for it here; this thread reaps it should it end while we live.
+    threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
+    return child.pid
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a child ended, and the last lines of what it said on stderr."""
+
+    code: int
+    errors: str
+
+
+def lines(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cancel: threading.Event,
+    directory: Path | None = None,
+) -> Iterator[str | Finished]:
+    """Run a child and yield its lines (both streams), then how it ended.
+
+    Raises:
+        CancelledError: `cancel` was set; the child was ended.
+        ConsoleError: The program cannot be started.
+    """
+    try:
+        child = subprocess.Popen(
+            list(argv), env=dict(env), cwd=directory, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            text=True, errors="replace", bufsize=1,
+        )  # fmt: skip
+    except OSError as error:
+        raise ConsoleError(f"{argv[0]} cannot be started: {error.strerror}") from error
+    watch = threading.Thread(target=_end_when, args=(cancel, child), daemon=True)
+    watch.start()
+    tail: list[str] = []
+    try:
+        for line in _text(child):
+            tail = [*tail[-19:], line]
+            yield line
+        code = child.wait()
+    finally:
+        _end(child)
+    if cancel.is_set():
+        raise CancelledError("Cancelled")
+    yield Finished(code, "\n".join(tail))
+
+
+def _text(child: subprocess.Popen[str]) -> Iterator[str]:
+    stream: IO[str] | None = child.stdout
+    if stream is not None:
+        for line in stream:
+            yield line.rstrip("\n")
+
+
+def _end_when(cancel: threading.Event, child: subprocess.Popen[str]) -> None:
+    while child.poll() is None:
+        if cancel.wait(0.2):
+            _end(child)
+            return
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """End a child of ours with its whole session; it has one of its own."""
+    if child.poll() is not None:
+        return
+    for number in (15, 9):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(5)
+            return
+
+
+def find(pid: int, start_time: float) -> psutil.Process | None:
+    """The process with this pid, if it is still the one that started then.
+
+    Args:
+        pid: Its process id.
+        start_time: Epoch seconds, as psutil's `create_time` gives it.
+    """
+    import psutil  # noqa: PLC0415  # first use, not start-up
+
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - start_time) < START_TOLERANCE_SECONDS
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None
+
+
+def marked(variable: str, value: str) -> list[psutil.Process]:
+    """The processes that carry `variable=value` in their environment, oldest first.
+
+    Only processes whose environment this account may read are found; those are the ones that it
+    could end.
+    """
+    import psutil  # noqa: PLC0415  # first use, not start-up
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(variable) == value:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return sorted(found, key=lambda process: process.pid)
+
+
+def terminate(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """Ask processes to end, then make them.
+
+    psutil compares the start time before each signal, so a pid that now belongs to somebody
+    else is left alone.
+
+    Args:
+        processes: Whom to end.
+        seconds: How long to wait before SIGKILL.
+
+    Raises:
+        ConsoleError: One of them is still there.
+    """
+    import psutil  # noqa: PLC0415  # first use, not start-up
+
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, alive = psutil.wait_procs(alive, timeout=5)
+    if alive:
+        names = ", ".join(str(process.pid) for process in alive)
+        raise ConsoleError(f"Process {names} does not end, not even killed")
+
+
+def listener(port: int) -> str | None:
+    """Who listens on a TCP port of this machine, in words; None when nobody does."""
+    import psutil  # noqa: PLC0415  # first use, not start-up
+
+    for connection in psutil.net_connections(kind="tcp"):
+        if connection.status != psutil.CONN_LISTEN or connection.laddr.port != port:
+            continue
+        if connection.pid is None:
+            return "a process of another account"
+        try:
+            return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+        except psutil.Error:
+            return f"process {connection.pid}"
+    return None

@@ -1,0 +1,194 @@
+"""The known deployments: a person's own, the machine's, and running ones that nobody listed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import platformdirs
+
+from console.core import files, settings
+from console.core.errors import NoDeploymentError, SettingsError, UsageError
+
+APP = "mlflow-console"
+FILE = "deployments.toml"
+MACHINE = Path("/etc") / APP
+
+Source = Literal["yours", "machine", "of another account", "running"]
+
+
+class Row(settings.Table, frozen=True):
+    """One line of a register file."""
+
+    name: str
+    directory: str
+
+
+class Register(settings.Table, frozen=True):
+    """A register file."""
+
+    format: int = settings.FORMAT
+    deployments: list[Row] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A deployment that this machine knows.
+
+    Attributes:
+        name: What it is called.
+        directory: Where it lives.
+        source: Who knows it: this person, the machine, the person behind sudo, or nobody but
+            its running server.
+    """
+
+    name: str
+    directory: Path
+    source: Source
+
+
+def person_folder() -> Path:
+    """Where this person's own settings and register live (XDG)."""
+    return Path(platformdirs.user_config_dir(APP))
+
+
+def machine_folder() -> Path:
+    """Where the machine's register lives."""
+    return Path(os.environ.get("MLFLOW_CONSOLE_MACHINE_CONFIG", MACHINE))
+
+
+def _folders() -> list[tuple[Path, Source]]:
+    folders: list[tuple[Path, Source]] = [(person_folder(), "yours")]
+    sudo_user = os.environ.get("SUDO_USER")
+    if os.geteuid() == 0 and sudo_user:
+        try:
+            home = Path(pwd.getpwnam(sudo_user).pw_dir)
+        except KeyError:
+            pass
+        else:
+            folders.append((home / ".config" / APP, "of another account"))
+    folders.append((machine_folder(), "machine"))
+    return folders
+
+
+def known() -> list[Known]:
+    """Every deployment that can be found, each directory once; listed ones before running ones."""
+    found: dict[Path, Known] = {}
+    for folder, source in _folders():
+        for row in _read(folder / FILE).deployments:
+            directory = Path(row.directory)
+            found.setdefault(directory, Known(row.name, directory, source))
+    for directory in _running():
+        found.setdefault(directory, Known(directory.name, directory, "running"))
+    return list(found.values())
+
+
+def _running() -> list[Path]:
+    """The directories that running supervisors of any account name in their command line."""
+    import psutil  # noqa: PLC0415  # first use, not start-up
+
+    directories = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "mlflow_console_server" in words and "--directory" in words:
+            directories.append(Path(words[words.index("--directory") + 1]))
+    return directories
+
+
+def _read(path: Path) -> Register:
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Register)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return Register()
+    except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
+        raise SettingsError(f"{path}: {error}", "Mend or remove that file.") from error
+
+
+def add(name: str, directory: Path) -> None:
+    """List a deployment: for the machine when made as root, else for this person."""
+    folder = machine_folder() if os.geteuid() == 0 else person_folder()
+    files.make_folder(folder, 0o755 if os.geteuid() == 0 else 0o700)
+    path = folder / FILE
+    with files.locked(folder / f"{FILE}.lock", "the list of deployments"):
+        rows = [row for row in _read(path).deployments if Path(row.directory) != directory]
+        _write(path, [*rows, Row(name=name, directory=str(directory))])
+
+
+def forget(directory: Path) -> bool:
+    """Take a directory off every list that this account may write; False if it was on none."""
+    gone = False
+    for folder, _ in _folders():
+        path = folder / FILE
+        rows = _read(path).deployments
+        kept = [row for row in rows if Path(row.directory) != directory]
+        if kept == rows:
+            continue
+        with files.locked(folder / f"{FILE}.lock", "the list of deployments"):
+            kept = [row for row in _read(path).deployments if Path(row.directory) != directory]
+            _write(path, kept)
+        gone = True
+    return gone
+
+
+def _write(path: Path, rows: list[Row]) -> None:
+    files.sweep(path)
+    files.write_atomic(path, msgspec.toml.encode(Register(deployments=rows)), mode=0o644)
+
+
+def choose(wanted: str | None) -> Path:
+    """The directory of the deployment that is meant.
+
+    Args:
+        wanted: A name or a directory; None for the environment's, else the current directory,
+            else the only known one.
+
+    Raises:
+        UsageError: The wanted one is not known.
+        NoDeploymentError: None is known, or several are and none was named.
+    """
+    wanted = wanted or os.environ.get("MLFLOW_CONSOLE_DEPLOYMENT") or None
+    if wanted:
+        return _named(wanted)
+    here = Path.cwd()
+    if is_deployment(here):
+        return here
+    candidates = known()
+    if len(candidates) == 1:
+        return candidates[0].directory
+    if candidates:
+        names = ", ".join(f"{each.name} ({each.directory})" for each in candidates)
+        raise NoDeploymentError(
+            f"Several deployments are known: {names}", "Choose one with --deployment NAME."
+        )
+    raise NoDeploymentError(
+        "There is no deployment yet", "Set one up with `mlflow-console init DIRECTORY`."
+    )
+
+
+def _named(wanted: str) -> Path:
+    by_name = {each.directory for each in known() if each.name == wanted}
+    if len(by_name) > 1:
+        raise UsageError(
+            f"Several deployments are called {wanted}: {', '.join(map(str, sorted(by_name)))}",
+            "Name the directory.",
+        )
+    if by_name:
+        return by_name.pop()
+    directory = Path(wanted).expanduser().absolute()
+    if directory.is_dir() or "/" in wanted:
+        return directory
+    raise UsageError(
+        f"No deployment is called {wanted}", "`mlflow-console deployments` lists them."
+    )
+
+
+def is_deployment(directory: Path) -> bool:
+    """Whether a directory holds a deployment that this account can see."""
+    try:
+        return (directory / "console.toml").is_file()
+    except PermissionError:
+        return False

@@ -1,0 +1,128 @@
+"""The typed settings of a deployment (console.toml) and of a person."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+from console.core.errors import SettingsError
+from console.core.files import explained
+
+FORMAT = 1
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+HostName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of a settings file; an unknown key is refused and not ignored."""
+
+
+class ServerSettings(Table, frozen=True):
+    """[server]: the tracking server.
+
+    Attributes:
+        port: Where it listens on loopback.
+        mlflow: The version of MLflow it runs.
+        host_names: Further names it may be called by, for instance behind a proxy of yours.
+    """
+
+    port: Port
+    mlflow: str
+    host_names: tuple[HostName, ...] = ()
+
+
+class UsersSettings(Table, frozen=True):
+    """[users]: how passwords are kept.
+
+    Attributes:
+        bcrypt_cost: The base-2 logarithm of bcrypt's rounds for new passwords.
+        service_user: The account of the console's own checks.
+    """
+
+    bcrypt_cost: Annotated[int, msgspec.Meta(ge=4, le=17)] = 12
+    service_user: str = "mlflow-console"
+
+
+class Settings(Table, frozen=True):
+    """console.toml, whole.
+
+    Attributes:
+        format: The number of this file's format.
+        name: What the deployment is called.
+        driver: What runs it.
+        read_only: Every verb that changes something is refused.
+    """
+
+    format: int
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    driver: Literal["embedded"]
+    server: ServerSettings
+    users: UsersSettings = UsersSettings()
+    read_only: bool = False
+
+
+class PersonSettings(Table, frozen=True):
+    """The settings of one person, for every deployment.
+
+    Attributes:
+        theme: One of the console's themes.
+        keys: Other keys for a binding, by its id: {"users.add": "ctrl+n"}.
+        read_only: Every verb that changes something is refused.
+    """
+
+    format: int = FORMAT
+    theme: str | None = None
+    keys: dict[str, str] = {}
+    read_only: bool = False
+
+
+S = TypeVar("S", Settings, PersonSettings)
+
+
+def load(path: Path, kind: type[S]) -> S:
+    """Read a settings file.
+
+    Raises:
+        SettingsError: It is no TOML, has a missing, unknown or impossible value, or is newer.
+        AccessError: It is not for this account.
+    """
+    with explained(path):
+        text = path.read_bytes()
+    try:
+        raw = msgspec.toml.decode(text)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise SettingsError(
+            f"{path} is not valid TOML: {error}",
+            "It may have been cut short; mend it by hand, nothing else was touched.",
+        ) from error
+    number = raw.get("format", FORMAT if kind is PersonSettings else None)
+    if isinstance(number, int) and number > FORMAT:
+        raise SettingsError(
+            f"{path} has format {number}, this version knows formats up to {FORMAT}",
+            "It was written by a newer mlflow-console: upgrade this one.",
+        )
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path}: {_plain(error)}", "Mend that line by hand.") from error
+
+
+def _plain(error: msgspec.ValidationError) -> str:
+    """msgspec's message with `$.server.port` written as a person would."""
+    return str(error).replace("`$.", "`").replace(" - at `$`", "")
+
+
+def dump(settings: Settings) -> bytes:
+    """The text of a new console.toml."""
+    return b"# Settings of this deployment; `mlflow-console --help` explains them.\n" + (
+        msgspec.toml.encode(settings)
+    )
+
+
+def environment_flag(name: str) -> bool:
+    """Whether a variable of the environment switches something on."""
+    return os.environ.get(name, "").strip().lower() not in ("", "0", "false", "no", "off")

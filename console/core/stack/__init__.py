@@ -1,0 +1,1 @@
+"""The services of a deployment: their state, health, logs and actions."""

@@ -1,0 +1,1 @@
+"""What the artifact storage holds and for whom."""

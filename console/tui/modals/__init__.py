@@ -1,0 +1,1 @@
+"""Dialogs: questions, confirmations and failures."""
