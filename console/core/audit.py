@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from console.core import files
+from console.core.operations import implements
 
 Outcome = Literal["done", "failed", "cancelled"]
 
@@ -45,8 +46,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def entry(
-    operation: str, target: str, deployment: str, directory: Path, outcome: Outcome,
-    error: str | None = None,
+    operation: str, target: str, deployment: str, directory: Path, *,
+    outcome: Outcome, error: str | None = None,
 ) -> Entry:  # fmt: skip
     """An entry for a change that this process has just made."""
     ssh = os.environ.get("SSH_CONNECTION", os.environ.get("SSH_CLIENT", "")).split()
@@ -81,6 +82,7 @@ def write(path: Path, line: Entry) -> None:
     files.append_line(path, msgspec.json.encode(line))
 
 
+@implements("deployment.audit")
 def read(path: Path) -> Iterator[Entry]:
     """The entries, oldest first; lines that a killed write cut short are left out."""
     if not path.exists():

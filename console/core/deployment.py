@@ -17,7 +17,7 @@ from console.core.settings import PersonSettings, Settings
 
 if TYPE_CHECKING:
     from console.core.database.service import DatabaseService
-    from console.core.experiments.service import ExperimentsService
+    from console.core.experiments.service import ExperimentsService, RunsService
     from console.core.stack.driver import Driver
     from console.core.stack.service import StackService
     from console.core.storage.service import StorageService
@@ -137,9 +137,15 @@ class Deployment:
 
     @functools.cached_property
     def experiments(self) -> ExperimentsService:
-        from console.core.experiments.service import ExperimentsService  # noqa: PLC0415
+        from console.core.experiments.service import ExperimentsService  # noqa: PLC0415  # as above
 
         return ExperimentsService(self)
+
+    @functools.cached_property
+    def runs(self) -> RunsService:
+        from console.core.experiments.service import RunsService  # noqa: PLC0415  # first use
+
+        return RunsService(self)
 
     @functools.cached_property
     def storage(self) -> StorageService:
@@ -190,7 +196,9 @@ class Deployment:
         self, operation: Operation, target: str, outcome: audit.Outcome, error: str | None = None
     ) -> None:
         """Write the audit line; when it cannot be written, say so and go on."""
-        line = audit.entry(operation.id, target, self.name, self.directory, outcome, error)
+        line = audit.entry(
+            operation.id, target, self.name, self.directory, outcome=outcome, error=error
+        )  # fmt: skip
         try:
             audit.write(self.paths.audit, line)
         except OSError as failure:

@@ -167,6 +167,7 @@ def need_room(path: Path, needed: int, what: str) -> None:
     free = free_bytes(path)
     if free < needed:
         raise DiskFullError(
-            f"{what} needs {needed / 1e9:.1f} GB on the disk of {path}, {free / 1e9:.1f} GB are free",
+            f"{what} needs {needed / 1e9:.1f} GB on the disk of {path}; "
+            f"{free / 1e9:.1f} GB are free",
             "Free some space, or choose a directory on another disk.",
         )

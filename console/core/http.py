@@ -33,13 +33,16 @@ class Answer:
     body: bytes
 
 
-def get(url: str, credentials: Credentials | None = None, timeout: float = 5.0) -> Answer:
+def get(
+    url: str, credentials: Credentials | None = None, timeout: float = 5.0, host: str | None = None
+) -> Answer:
     """Ask once; no redirect is followed and nothing is tried again.
 
     Args:
         url: With scheme; never with a password in it.
         credentials: For HTTP Basic.
         timeout: Seconds for connecting and for each read.
+        host: Another name for the Host header than the URL's.
 
     Raises:
         UnreachableError: Nothing listens there, it does not answer in time, or not in HTTP.
@@ -47,15 +50,16 @@ def get(url: str, credentials: Credentials | None = None, timeout: float = 5.0) 
     import urllib3  # noqa: PLC0415  # first use, not start-up
     from urllib3.util import Retry, Timeout, make_headers  # noqa: PLC0415  # as above
 
-    headers = {"User-Agent": "mlflow-console"}
+    headers = {"User-Agent": "mlflow-console"} | ({"Host": host} if host else {})
     if credentials:
         pair = f"{credentials.name}:{credentials.password.reveal()}"
         # Latin-1 is urllib3's default; MLflow's own client and browsers send UTF-8.
         headers |= make_headers(basic_auth=pair.encode().decode("latin-1"))
     with urllib3.PoolManager(retries=Retry(False), timeout=Timeout(timeout)) as pool:
         try:
-            response = pool.request("GET", url, headers=headers, redirect=False,
-                                    preload_content=False)
+            response = pool.request(
+                "GET", url, headers=headers, redirect=False, preload_content=False
+            )
             body = response.read(LARGEST_ANSWER)
             response.release_conn()
         except urllib3.exceptions.HTTPError as error:

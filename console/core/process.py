@@ -153,6 +153,26 @@ def find(pid: int, start_time: float) -> psutil.Process | None:
         return None
 
 
+def ended(pid: int) -> bool:
+    """Whether a child of ours has ended; its thread reaps it."""
+    import psutil  # noqa: PLC0415  # first use, not start-up
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def children(parent: psutil.Process) -> list[psutil.Process]:
+    """Its living descendants; none when it has just ended."""
+    import psutil  # noqa: PLC0415  # first use, not start-up
+
+    try:
+        return parent.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
 def marked(variable: str, value: str) -> list[psutil.Process]:
     """The processes that carry `variable=value` in their environment, oldest first.
 
@@ -204,7 +224,7 @@ def listener(port: int) -> str | None:
     import psutil  # noqa: PLC0415  # first use, not start-up
 
     for connection in psutil.net_connections(kind="tcp"):
-        if connection.status != psutil.CONN_LISTEN or connection.laddr.port != port:
+        if connection.status != psutil.CONN_LISTEN or connection.laddr[1:2] != (port,):
             continue
         if connection.pid is None:
             return "a process of another account"

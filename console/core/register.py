@@ -13,6 +13,7 @@ import platformdirs
 
 from console.core import files, settings
 from console.core.errors import NoDeploymentError, SettingsError, UsageError
+from console.core.operations import implements
 
 APP = "mlflow-console"
 FILE = "deployments.toml"
@@ -32,7 +33,7 @@ class Register(settings.Table, frozen=True):
     """A register file."""
 
     format: int = settings.FORMAT
-    deployments: list[Row] = []
+    deployments: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def _folders() -> list[tuple[Path, Source]]:
     return folders
 
 
+@implements("deployment.deployments")
 def known() -> list[Known]:
     """Every deployment that can be found, each directory once; listed ones before running ones."""
     found: dict[Path, Known] = {}
@@ -114,27 +116,26 @@ def add(name: str, directory: Path) -> None:
     files.make_folder(folder, 0o755 if os.geteuid() == 0 else 0o700)
     path = folder / FILE
     with files.locked(folder / f"{FILE}.lock", "the list of deployments"):
-        rows = [row for row in _read(path).deployments if Path(row.directory) != directory]
-        _write(path, [*rows, Row(name=name, directory=str(directory))])
+        rows = tuple(row for row in _read(path).deployments if Path(row.directory) != directory)
+        _write(path, (*rows, Row(name=name, directory=str(directory))))
 
 
+@implements("deployment.forget")
 def forget(directory: Path) -> bool:
     """Take a directory off every list that this account may write; False if it was on none."""
     gone = False
     for folder, _ in _folders():
         path = folder / FILE
-        rows = _read(path).deployments
-        kept = [row for row in rows if Path(row.directory) != directory]
-        if kept == rows:
+        if all(Path(row.directory) != directory for row in _read(path).deployments):
             continue
         with files.locked(folder / f"{FILE}.lock", "the list of deployments"):
-            kept = [row for row in _read(path).deployments if Path(row.directory) != directory]
-            _write(path, kept)
+            rows = _read(path).deployments
+            _write(path, tuple(row for row in rows if Path(row.directory) != directory))
         gone = True
     return gone
 
 
-def _write(path: Path, rows: list[Row]) -> None:
+def _write(path: Path, rows: tuple[Row, ...]) -> None:
     files.sweep(path)
     files.write_atomic(path, msgspec.toml.encode(Register(deployments=rows)), mode=0o644)
 

@@ -14,7 +14,8 @@ from console.core.files import explained
 FORMAT = 1
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-HostName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
+HOST_NAME = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
+HostName = Annotated[str, msgspec.Meta(pattern=HOST_NAME)]
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -112,7 +113,7 @@ def load(path: Path, kind: type[S]) -> S:
 
 
 def _plain(error: msgspec.ValidationError) -> str:
-    """msgspec's message with `$.server.port` written as a person would."""
+    """The message of msgspec with `$.server.port` written as a person would."""
     return str(error).replace("`$.", "`").replace(" - at `$`", "")
 
 

@@ -103,7 +103,7 @@ class Hub:
     def discard(self, stream: Stream[T]) -> None:
         """Forget a stream that has ended."""
         with self._lock:
-            self._streams.discard(stream)  # type: ignore[arg-type]  # as above
+            self._streams.discard(stream)
 
     def close(self) -> None:
         """Close every open stream."""

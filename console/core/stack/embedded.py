@@ -1,0 +1,325 @@
+"""The embedded driver: MLflow's own server as child processes on loopback, no container.
+
+A small supervisor (the distribution in `stack/server/`) runs it, keeps its log and starts it
+again when it dies. It outlives the console; it is found again by pid *and* start time.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from console.core import files, http, process
+from console.core.errors import ConsoleError, NotOursError, UnreachableError
+from console.core.progress import Progress
+from console.core.stack import logs
+from console.core.stack.driver import Capabilities, Health, LogLine, Role, Service, State
+from console.core.stack.environment import Environment
+from console.core.stack.usage import Meter
+from console.core.streams import Stream
+
+if TYPE_CHECKING:
+    import psutil
+
+    from console.core.deployment import Deployment
+
+SERVICE = "tracking"
+ADDRESS = "127.0.0.1"
+MARKER = "MLFLOW_CONSOLE_MARKER"
+START_SECONDS = 180.0
+STOP_SECONDS = 15.0
+ALREADY_STARTED = 75
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What the supervisor wrote about itself and its child (run/tracking.json)."""
+
+    pid: int
+    start_time: float
+    child_pid: int | None = None
+    child_started_at: datetime | None = None
+    restarts: int = 0
+    exit_code: int | None = None
+    exited_at: datetime | None = None
+
+
+class EmbeddedDriver:
+    """Runs the tracking server of one deployment."""
+
+    capabilities = Capabilities()
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._settings = deployment.settings
+        self._paths = deployment.paths
+        self._environment = Environment(deployment.paths.server)
+        self._meter = Meter()
+
+    @property
+    def url(self) -> str:
+        return f"http://{ADDRESS}:{self._settings.server.port}"
+
+    @property
+    def artifact_root(self) -> str:
+        return str(self._paths.artifacts)
+
+    def init(self, cancel: threading.Event) -> Iterator[Progress]:
+        """Make the folders and the server's environment."""
+        for folder in (self._paths.run, self._paths.logs, self._paths.artifacts):
+            files.make_folder(folder)
+        yield from self._environment.make(cancel)
+
+    # Starting
+
+    def up(self, services: Sequence[str], cancel: threading.Event) -> Iterator[Progress]:
+        """Start the server unless it runs, and wait until it listens."""
+        self._check_names(services)
+        yield from self.init(cancel)
+        with files.locked(self._paths.run / "driver.lock", "the server"):
+            if self._supervisor() is None:
+                self._end(self._stragglers())
+                self._check_port()
+                yield Progress("MLflow server: starting")
+                pid = process.start_detached(
+                    self._argv(), self._child_environment(), self._paths.root, self._early_errors
+                )
+                self._wait_for_record(pid)
+        yield from self._wait_until_ready(cancel)
+
+    def _argv(self) -> list[str]:
+        mlflow = self._environment.bin / "mlflow"
+        return [
+            str(self._environment.bin / "python"), "-m", "mlflow_console_server",
+            "--directory", str(self._paths.root), "--",
+            str(mlflow), "server", "--app-name", "mlflow-console",
+            "--host", ADDRESS, "--port", str(self._settings.server.port), "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{self._paths.database}",
+            "--artifacts-destination", str(self._paths.artifacts),
+        ]  # fmt: skip
+
+    def _child_environment(self) -> dict[str, str]:
+        names = ("localhost", ADDRESS, "[::1]", *self._settings.server.host_names)
+        hosts = [f"{name}{port}" for name in names for port in ("", ":*")]
+        origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
+        return process.environment(
+            {
+                MARKER: str(self._paths.root),
+                "MLFLOW_CONSOLE_HTPASSWD": str(self._paths.users),
+                "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+                "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "DO_NOT_TRACK": "true",
+                "GIT_PYTHON_REFRESH": "quiet",
+            }
+        )
+
+    def _check_port(self) -> None:
+        port = self._settings.server.port
+        if port_is_free(port):
+            return
+        who = process.listener(port) or "a process of another account"
+        raise NotOursError(
+            f"Port {port} is taken by {who}",
+            f"End that program, or set another port under [server] in {self._paths.settings} "
+            f"({free_port(port + 1)} is free).",
+        )
+
+    @property
+    def _early_errors(self) -> Path:
+        return self._paths.logs / "supervisor.log"
+
+    def _wait_for_record(self, pid: int) -> None:
+        """Wait until the supervisor has written who it is, so that nobody starts a second one."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            recorded = self._recorded()
+            if recorded and recorded.pid == pid:
+                return
+            if process.ended(pid):
+                break
+            time.sleep(0.05)
+        if self._supervisor() is None:
+            said = self._early_errors.read_text(errors="replace").strip().splitlines()
+            raise ConsoleError(
+                f"The server's supervisor did not start: {said[-1] if said else 'it said nothing'}",
+                f"See {self._early_errors}.",
+            )
+
+    def _wait_until_ready(self, cancel: threading.Event) -> Iterator[Progress]:
+        deadline = time.monotonic() + START_SECONDS
+        yield Progress(f"MLflow server: waiting for {self.url}")
+        while time.monotonic() < deadline:
+            if self._answers():
+                return
+            if self._supervisor() is None:
+                raise self._start_failure("The MLflow server ended while it started")
+            if cancel.wait(0.2):
+                from console.core.errors import CancelledError  # noqa: PLC0415  # rare
+
+                raise CancelledError(
+                    "Cancelled; the server goes on starting by itself",
+                    "`mlflow-console status` shows it, `mlflow-console down` stops it.",
+                )
+        raise self._start_failure(f"The MLflow server did not answer for {START_SECONDS:.0f} s")
+
+    def _answers(self) -> bool:
+        try:
+            return http.get(f"{self.url}/health", timeout=2).status == 200
+        except UnreachableError:
+            return False
+
+    def _start_failure(self, sentence: str) -> ConsoleError:
+        last = [line.text for line in logs.tail(self._log, SERVICE, 60) if line.text.strip()]
+        reason = next((t for t in reversed(last) if "Error" in t or "error" in t), "")
+        return ConsoleError(
+            f"{sentence}: {reason.strip()}" if reason else sentence,
+            "`mlflow-console logs` shows what it said.",
+        )
+
+    # Stopping
+
+    def down(self, services: Sequence[str], cancel: threading.Event) -> Iterator[Progress]:
+        """Stop the server and everything it started; a second call finds nothing to do."""
+        self._check_names(services)
+        yield Progress("MLflow server: stopping")
+        with files.locked(self._paths.run / "driver.lock", "the server"):
+            supervisor = self._supervisor()
+            if supervisor is not None:
+                self._end([supervisor])
+            self._end(self._stragglers())
+
+    @staticmethod
+    def _end(processes: Sequence[psutil.Process]) -> None:
+        if processes:
+            process.terminate(processes, STOP_SECONDS)
+
+    def _check_names(self, services: Sequence[str]) -> None:
+        for name in services:
+            if name != SERVICE:
+                from console.core.errors import UsageError  # noqa: PLC0415  # rare
+
+                raise UsageError(f"There is no service called {name}", f"There is: {SERVICE}.")
+
+    # Looking
+
+    def _recorded(self) -> Recorded | None:
+        try:
+            return msgspec.json.decode((self._paths.run / "tracking.json").read_bytes(),
+                                       type=Recorded)  # fmt: skip
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def _supervisor(self) -> psutil.Process | None:
+        recorded = self._recorded()
+        return process.find(recorded.pid, recorded.start_time) if recorded else None
+
+    def _stragglers(self) -> list[psutil.Process]:
+        """Processes of this deployment whose supervisor was killed."""
+        return process.marked(MARKER, str(self._paths.root))
+
+    def services(self) -> list[Service]:
+        """The one service: the tracking server."""
+        recorded = self._recorded()
+        supervisor = process.find(recorded.pid, recorded.start_time) if recorded else None
+        if supervisor is not None and recorded is not None:
+            return [self._running(recorded, supervisor)]
+        left = self._stragglers() if recorded and recorded.exited_at is None else []
+        if left:
+            return [self._service(
+                State.RUNNING, Health.UNHEALTHY, left,
+                reason="its supervisor was killed; `restart` puts it in order",
+                started_at=datetime.fromtimestamp(left[0].create_time(), UTC),
+            )]  # fmt: skip
+        self._meter.forget()
+        code = recorded.exit_code if recorded else None
+        crashed = code not in (None, 0, -15, 143)
+        return [self._service(
+            State.EXITED if crashed else State.STOPPED, Health.UNHEALTHY, [],
+            reason=f"it ended with {_code(code)}" if crashed else "stopped",
+            exit_code=code,
+        )]  # fmt: skip
+
+    def _running(self, recorded: Recorded, supervisor: psutil.Process) -> Service:
+        alive = recorded.exited_at is None and recorded.child_pid is not None
+        family = [supervisor, *process.children(supervisor)]
+        return self._service(
+            State.RUNNING if alive else State.RESTARTING,
+            Health.UNKNOWN if alive else Health.UNHEALTHY,
+            family,
+            reason="" if alive else f"it ended with {_code(recorded.exit_code)} and starts again",
+            started_at=recorded.child_started_at,
+            restarts=recorded.restarts,
+            exit_code=recorded.exit_code,
+        )
+
+    def _service(
+        self, state: State, health: Health, family: Sequence[psutil.Process], *,
+        reason: str, started_at: datetime | None = None, restarts: int = 0,
+        exit_code: int | None = None,
+    ) -> Service:  # fmt: skip
+        used = self._meter.read(family) if family else None
+        return Service(
+            name=SERVICE, role=Role.TRACKING, state=state, health=health, reason=reason,
+            image=f"mlflow {self._settings.server.mlflow}", started_at=started_at,
+            restarts=restarts, exit_code=exit_code,
+            cpu_percent=used.cpu_percent if used else None,
+            memory_bytes=used.memory_bytes if used else None,
+            ports=(f"{ADDRESS}:{self._settings.server.port}",),
+        )  # fmt: skip
+
+    # Logs and programs
+
+    @property
+    def _log(self) -> Path:
+        return self._paths.logs / "tracking.log"
+
+    def logs(self, services: Sequence[str], tail: int, follow: bool) -> Stream[LogLine]:
+        """The server's log."""
+        self._check_names(services)
+        return logs.stream(self._log, SERVICE, tail, follow)
+
+    def run_in(
+        self, role: Role, argv: Sequence[str], env: Mapping[str, str], cancel: threading.Event
+    ) -> Iterator[str]:
+        """Run a program of the server's environment."""
+        if role is not Role.TRACKING:
+            raise ConsoleError(f"An embedded deployment has no service in the role {role}")
+        program = [str(self._environment.bin / argv[0]), *argv[1:]]
+        for line in process.lines(program, process.environment(env), cancel, self._paths.root):
+            if isinstance(line, str):
+                yield line
+            elif line.code != 0:
+                last = line.errors.strip().splitlines()
+                raise ConsoleError(last[-1] if last else f"{argv[0]} ended with {line.code}")
+
+
+def _code(code: int | None) -> str:
+    if code is None:
+        return "an unknown code"
+    return f"signal {-code}" if code < 0 else f"code {code}"
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this port of loopback now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(first: int) -> int:
+    """The first free port from `first` on."""
+    for port in range(first, 65536):
+        if port_is_free(port):
+            return port
+    raise ConsoleError(f"No port from {first} on is free")

@@ -1,0 +1,144 @@
+"""Health means that a real, authenticated call of the API worked; anything else has a cause.
+
+MLflow exempts `/health` and `/version` from its check of host names, so a server can be "up"
+while every call of its API is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from console.core import http
+from console.core.deployment import Deployment
+from console.core.errors import ConsoleError, UnreachableError
+from console.core.http import Answer, Credentials
+from console.core.secrets import read_secret
+from console.core.stack.driver import Finding, Severity
+from console.core.text import clean
+
+CALL = "/api/2.0/mlflow/experiments/search?max_results=1"
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """An authenticated call of the MLflow API.
+
+    Attributes:
+        ok: It worked.
+        checked_as: The user it was made as.
+        http_status: None when nothing answered.
+        version: MLflow's version, when it says so.
+        error: The sentence when it did not work, else "".
+    """
+
+    ok: bool
+    checked_as: str
+    http_status: int | None
+    version: str | None
+    error: str
+
+
+def stopped(deployment: Deployment) -> Api:
+    """What stands in for the call while nothing runs."""
+    return Api(False, deployment.settings.users.service_user, None, None, "It is stopped")
+
+
+def check(deployment: Deployment, url: str) -> tuple[Api, list[Finding]]:
+    """Call the API as the service user.
+
+    Args:
+        deployment: Whose settings name the service user.
+        url: Where the tracking server answers.
+
+    Returns:
+        The outcome, and what it found to be wrong.
+    """
+    user = deployment.settings.users.service_user
+    try:
+        credentials = Credentials(user, read_secret(deployment.paths.service_secret))
+    except ConsoleError as error:
+        finding = Finding(
+            "service-user-secret", Severity.ERROR, "",
+            f"The password of the service user {user} cannot be read: {error.message}",
+            fix="mlflow-console up",
+        )  # fmt: skip
+        return Api(False, user, None, None, finding.title), [finding]
+    try:
+        return _ask(deployment, url, credentials)
+    except UnreachableError as error:
+        finding = Finding(
+            "api-unreachable", Severity.ERROR, "tracking",
+            f"MLflow does not answer: {error.message}", fix="mlflow-console restart",
+        )  # fmt: skip
+        return Api(False, user, None, None, finding.title), [finding]
+
+
+def _ask(deployment: Deployment, url: str, credentials: Credentials) -> tuple[Api, list[Finding]]:
+    user = credentials.name
+    answer = http.get(url + CALL, credentials)
+    if answer.status != 200 or not _is_search_result(answer.body):
+        problem = _problem(answer, user)
+        return Api(False, user, answer.status, None, problem.title), [problem]
+    version = clean(http.get(url + "/version", credentials).body.decode(errors="replace"), 40)
+    return Api(True, user, 200, version, ""), _refused_names(deployment, url, credentials)
+
+
+def _problem(answer: Answer, user: str) -> Finding:
+    said = clean(answer.body.decode(errors="replace").strip(), 300)
+    match answer.status:
+        case 401:
+            found = (
+                "api-unauthorized",
+                f"MLflow answers 401: the password of the service user {user} is not accepted",
+                f"mlflow-console users passwd {user} --generate",
+            )
+        case 403 if "host" in said.lower():
+            found = (
+                "api-host-rejected",
+                "MLflow answers 403: the name it is called by is not in its allowed hosts",
+                "add the name to host_names under [server] in console.toml, then "
+                "mlflow-console restart",
+            )
+        case 403:
+            found = (
+                "api-forbidden", "MLflow answers 403: the call is forbidden", "mlflow-console logs",
+            )  # fmt: skip
+        case 503:
+            found = ("api-unavailable", f"MLflow answers 503: {said}", "mlflow-console logs")
+        case status if status >= 500:
+            found = (
+                "api-error",
+                f"MLflow answers {status}: something behind it fails, often the database",
+                "mlflow-console logs",
+            )
+        case status:
+            found = (
+                "api-not-mlflow",
+                f"What answers at the server's port is not MLflow (HTTP {status})",
+                "see who listens on that port, or set another under [server] in console.toml",
+            )
+    name, title, fix = found
+    return Finding(name, Severity.ERROR, "tracking", title, said, fix)
+
+
+def _is_search_result(body: bytes) -> bool:
+    try:
+        result = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return False
+    return isinstance(result, dict) and set(result) <= {"experiments", "next_page_token"}
+
+
+def _refused_names(deployment: Deployment, url: str, credentials: Credentials) -> list[Finding]:
+    """The configured host names that the running server still refuses: it was started before."""
+    findings = []
+    for name in deployment.settings.server.host_names:
+        if http.get(url + CALL, credentials, host=name).status == 403:
+            findings.append(Finding(
+                "api-host-rejected", Severity.ERROR, "tracking",
+                f"MLflow answers 403 to the host name {name}: it is not in its allowed hosts",
+                fix="mlflow-console restart",
+            ))  # fmt: skip
+    return findings
