@@ -122,6 +122,10 @@ class LogFile:
 
     def _open(self) -> int:
         """Return the descriptor of the current file, for its owner alone."""
+        if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0:
+            # Somebody removed the file: what went into it would be seen by nobody.
+            os.close(self._descriptor)
+            self._descriptor = None
         if self._descriptor is None:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o600)

@@ -25,10 +25,10 @@ class State:
         child_pid: The process id of the running child, which leads a session of its own.
         child_started_at: When it was started, ISO 8601 UTC.
         restarts: How often a child had to be started again.
-        exit_code: How the last child ended: its status, ``-N`` for signal N, 127 when it could
-            not be started at all; None while the first one runs.
-        exited_at: When the supervisor's last child ended for good, ISO 8601 UTC; None while one
-            runs or is about to be started again.
+        exit_code: How the child ended: its status, ``-N`` for signal N, 127 when it could not be
+            started at all; None while one runs.
+        exited_at: When the child ended, ISO 8601 UTC; None while one runs. Whether another is
+            about to be started is told by whether the supervisor lives.
     """
 
     pid: int
