@@ -57,7 +57,8 @@ def start_detached(
     Returns:
         Its pid.
     """
-    with stderr.open("wb") as errors:
+    errors_file = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(errors_file, "wb") as errors:
         child = subprocess.Popen(
             list(argv), env=dict(env), cwd=directory, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,

@@ -6,6 +6,7 @@ again when it dies. It outlives the console; it is found again by pid *and* star
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -35,7 +36,7 @@ ADDRESS = "127.0.0.1"
 MARKER = "MLFLOW_CONSOLE_MARKER"
 START_SECONDS = 180.0
 STOP_SECONDS = 15.0
-ALREADY_STARTED = 75
+RECORD_SECONDS = 20.0
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -136,21 +137,23 @@ class EmbeddedDriver:
         return self._paths.logs / "supervisor.log"
 
     def _wait_for_record(self, pid: int) -> None:
-        """Wait until the supervisor has written who it is, so that nobody starts a second one."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            recorded = self._recorded()
-            if recorded and recorded.pid == pid:
-                return
+        """Wait until a supervisor has written who it is.
+
+        It need not be the one just started: of two, one of them by an interrupted call, the
+        second ends at once because the first holds the lock.
+        """
+        deadline = time.monotonic() + RECORD_SECONDS
+        while self._supervisor() is None:
+            if time.monotonic() > deadline:
+                said = self._early_errors.read_text(errors="replace").strip().splitlines()
+                raise ConsoleError(
+                    "The server's supervisor did not start: "
+                    + (said[-1] if said else f"process {pid} said nothing"),
+                    f"See {self._early_errors}.",
+                )
             if process.ended(pid):
-                break
+                deadline = min(deadline, time.monotonic() + 1)
             time.sleep(0.05)
-        if self._supervisor() is None:
-            said = self._early_errors.read_text(errors="replace").strip().splitlines()
-            raise ConsoleError(
-                f"The server's supervisor did not start: {said[-1] if said else 'it said nothing'}",
-                f"See {self._early_errors}.",
-            )
 
     def _wait_until_ready(self, cancel: threading.Event) -> Iterator[Progress]:
         deadline = time.monotonic() + START_SECONDS
@@ -238,12 +241,10 @@ class EmbeddedDriver:
                 started_at=datetime.fromtimestamp(left[0].create_time(), UTC),
             )]  # fmt: skip
         self._meter.forget()
-        code = recorded.exit_code if recorded else None
-        crashed = code not in (None, 0, -15, 143)
+        reason = _end_reason(recorded)
         return [self._service(
-            State.EXITED if crashed else State.STOPPED, Health.UNHEALTHY, [],
-            reason=f"it ended with {_code(code)}" if crashed else "stopped",
-            exit_code=code,
+            State.EXITED if reason else State.STOPPED, Health.UNHEALTHY, [],
+            reason=reason or "stopped", exit_code=recorded.exit_code if recorded else None,
         )]  # fmt: skip
 
     def _running(self, recorded: Recorded, supervisor: psutil.Process) -> Service:
@@ -298,6 +299,16 @@ class EmbeddedDriver:
             elif line.code != 0:
                 last = line.errors.strip().splitlines()
                 raise ConsoleError(last[-1] if last else f"{argv[0]} ended with {line.code}")
+
+
+def _end_reason(recorded: Recorded | None) -> str:
+    """Why nothing runs, "" when it was stopped on purpose or never started."""
+    if recorded is None:
+        return ""
+    if recorded.exited_at is None:
+        return "it was killed, or the machine was restarted"
+    on_purpose = recorded.exit_code in (None, 0, -signal.SIGTERM, 128 + signal.SIGTERM)
+    return "" if on_purpose else f"it ended with {_code(recorded.exit_code)}"
 
 
 def _code(code: int | None) -> str:

@@ -171,7 +171,7 @@ def _stopped_finding(services: Sequence[Service]) -> Finding:
         if service.state in (State.EXITED, State.RESTARTING):
             return Finding(
                 "service-ended", Severity.ERROR, service.name,
-                f"{service.name}: {service.reason}", fix="mlflow-console logs",
+                f"{service.name}: {service.reason}", fix="mlflow-console up",
             )  # fmt: skip
     return Finding("stopped", Severity.ERROR, "", "It is stopped", fix="mlflow-console up")
 
