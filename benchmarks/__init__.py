@@ -1,0 +1,1 @@
+"""One module a figure; `make bench` prints the table."""

@@ -1,0 +1,91 @@
+"""What the console costs: start against an empty Textual app, memory, idling, leaving."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.deployment import CONSOLE, sample
+from benchmarks.terminal import Terminal
+
+STARTS = 7
+IDLE_SECONDS = 60
+AREAS = "12345"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table.
+
+    Attributes:
+        value: What was measured, in `unit`.
+        bound: The most it should be, in `unit`; None when it is only shown.
+    """
+
+    name: str
+    value: float
+    unit: str
+    bound: float | None = None
+
+
+def figures() -> Iterator[Figure]:
+    """Measure everything against one running sample deployment."""
+    with sample() as env:
+        yield from _start(env)
+        yield from _areas_and_quit(env)
+        yield from _idle(env)
+
+
+def _start(env: dict[str, str]) -> Iterator[Figure]:
+    """Both programs in turn, so that a busy machine is busy for both."""
+    empty, first, filled = [], [], []
+    for turn in range(STARTS + 1):
+        with Terminal([sys.executable, "-m", "benchmarks.empty_app"], env) as terminal:
+            nothing = terminal.wait_for("nothing here")
+        with Terminal([CONSOLE], env) as terminal:
+            frame = terminal.wait_for("Home")
+            # Storage is the last to come: its walk starts when the rest is there.
+            full = terminal.wait_for("walked")
+            full = max(full, terminal.wait_for("healthy"))
+            terminal.send("q")
+            terminal.wait_for_end()
+        if turn > 0:  # the first turn warms the caches of both
+            empty.append(nothing)
+            first.append(frame)
+            filled.append(full)
+    base = statistics.median(empty)
+    yield Figure("an empty Textual app's first frame", base, "s")
+    yield Figure("Home's first frame / an empty app's", statistics.median(first) / base, "x", 2.0)
+    yield Figure("Home's last value / an empty app's first frame",
+                 statistics.median(filled) / base, "x")  # fmt: skip
+
+
+def _areas_and_quit(env: dict[str, str]) -> Iterator[Figure]:
+    with Terminal([CONSOLE], env) as terminal:
+        terminal.wait_for("healthy")
+        for key in AREAS:
+            terminal.send(key)
+            terminal.read(4)
+        terminal.send("3")
+        terminal.read(2)
+        yield Figure("memory (PSS) after all areas were opened", terminal.pss() / 1e6, "MB", 120)
+        terminal.send("2")
+        terminal.read(1)
+        terminal.send("q")
+        yield Figure("q with everything open", terminal.wait_for_end(), "s", 1.0)
+
+
+def _idle(env: dict[str, str]) -> Iterator[Figure]:
+    with Terminal([CONSOLE], env, columns=200, rows=50) as terminal:
+        terminal.wait_for("healthy")
+        terminal.read(10)
+        written, used = terminal.written, terminal.cpu_seconds()
+        terminal.read(IDLE_SECONDS)
+        bytes_written = terminal.written - written
+        cpu = terminal.cpu_seconds() - used
+        yield Figure("idle on Home, 60 s at 200x50: written", bytes_written / 1e3, "kB", 40)
+        yield Figure("idle on Home, 60 s at 200x50: CPU", cpu, "s", 1.0)
+        terminal.send("q")
+        terminal.wait_for_end()
