@@ -1,14 +1,22 @@
-"""The experiments area: experiments and runs, through the MLflow client."""
+"""The experiments area: experiments and runs, through MLflow's API."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
+from console.core.database.database import from_epoch_ms
 from console.core.deployment import Deployment
+from console.core.errors import ConsoleError, UsageError
+from console.core.experiments.client import Client
+from console.core.experiments.runs import Page, Run, RunsService
 from console.core.operations import operation
+from console.core.text import clean
+
+__all__ = ["Experiment", "ExperimentsService", "Page", "Run", "RunsService"]
+
+LISTING_PAGE = 1000  # experiments a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,50 +38,12 @@ class Experiment:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run; the JSON shape of `runs list` and `runs show`.
-
-    Attributes:
-        status: RUNNING, SCHEDULED, FINISHED, FAILED or KILLED.
-        metrics: The last value of each; NaN and infinities occur.
-        tags: Without MLflow's own (`mlflow.*`).
-        parent_run_id: The run it is nested in, if any.
-        description: MLflow's note, Markdown.
-    """
-
-    run_id: str
-    experiment_id: str
-    name: str
-    status: str
-    lifecycle_stage: str
-    started_at: datetime | None
-    ended_at: datetime | None
-    user: str
-    metrics: dict[str, float]
-    params: dict[str, str]
-    tags: dict[str, str]
-    parent_run_id: str | None = None
-    description: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some runs, newest first.
-
-    Attributes:
-        next: Give it to the next call; None when there are no more.
-    """
-
-    runs: tuple[Run, ...]
-    next: str | None
-
-
 class ExperimentsService:
     """The experiments."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
+        self._client = Client(deployment)
 
     @operation("experiments.list")
     def list(self, deleted: bool = False) -> list[Experiment]:
@@ -82,35 +52,85 @@ class ExperimentsService:
         Raises:
             UnreachableError: The server is stopped or does not answer.
         """
+        found: dict[str, Experiment] = {}
+        token = None
+        view = 3 if deleted else 1  # MLflow's ViewType: ALL or ACTIVE_ONLY
+        with self._client.calls() as store:
+            while True:
+                page = store.search_experiments(
+                    view_type=view,
+                    max_results=LISTING_PAGE,
+                    order_by=["last_update_time DESC"],
+                    page_token=token,
+                )
+                found.update((each.experiment_id, _experiment(each)) for each in page)
+                token = page.token
+                if not token:
+                    break
+        counts = self._counts()
+        return [_counted(experiment, counts) for experiment in found.values()]
 
     @operation("experiments.show")
     def show(self, experiment: str) -> Experiment:
         """One experiment by id or name.
 
-        Raises:
-            UsageError: There is none.
-        """
-
-
-class RunsService:
-    """The runs of an experiment."""
-
-    def __init__(self, deployment: Deployment) -> None:
-        self.deployment = deployment
-
-    @operation("runs.list")
-    def list(self, experiment: str, deleted: bool = False) -> Iterator[Run]:
-        """Every run of an experiment (id or name), newest first, fetched page by page."""
-
-    def page(
-        self, experiment_id: str, token: str | None = None, deleted: bool = False, size: int = 100
-    ) -> Page:
-        """One page of an experiment's runs."""
-
-    @operation("runs.show")
-    def show(self, run_id: str) -> Run:
-        """One run.
+        Where a number is the id of one and the name of another, the id is meant.
 
         Raises:
             UsageError: There is none.
+            UnreachableError: The server is stopped or does not answer.
         """
+        return _counted(find(self._client, experiment), self._counts())
+
+    def _counts(self) -> dict[str, int] | None:
+        """The numbers of runs; None when the database cannot be asked, as the rest stands."""
+        try:
+            return self.deployment.database.run_counts()
+        except ConsoleError:
+            return None
+
+
+def find(client: Client, experiment: str) -> Experiment:
+    """An experiment by id, else by name; its runs are not counted.
+
+    Raises:
+        UsageError: There is none.
+        UnreachableError: The server is stopped or does not answer.
+    """
+    missing = UsageError(
+        f"There is no experiment {clean(experiment)}" if experiment else "No experiment is named",
+        "`mlflow-console experiments list` shows them.",
+    )
+    if not experiment:
+        raise missing
+    # Ids are numbers; anything else is no id, and MLflow would call it an invalid parameter.
+    if experiment.isascii() and experiment.isdecimal():
+        try:
+            with client.calls() as store:
+                return _experiment(store.get_experiment(experiment))
+        except UsageError:
+            pass  # it may be a name all the same
+    with client.calls() as store:
+        by_name = store.get_experiment_by_name(experiment)
+    if by_name is None:
+        raise missing
+    return _experiment(by_name)
+
+
+def _experiment(experiment: Any) -> Experiment:
+    return Experiment(
+        experiment_id=experiment.experiment_id,
+        name=experiment.name,
+        lifecycle_stage=experiment.lifecycle_stage,
+        created_at=from_epoch_ms(experiment.creation_time),
+        updated_at=from_epoch_ms(experiment.last_update_time),
+        runs=None,
+        artifact_location=experiment.artifact_location or "",
+        tags=dict(experiment.tags),
+    )
+
+
+def _counted(experiment: Experiment, counts: dict[str, int] | None) -> Experiment:
+    if counts is None:
+        return experiment
+    return replace(experiment, runs=counts.get(experiment.experiment_id, 0))
