@@ -3,82 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from console.core.deployment import Deployment
+from console.core.errors import CancelledError
 from console.core.operations import operation
+from console.core.storage.attribution import Attribution, Catalog
+from console.core.storage.store import Store
+from console.core.storage.tally import Figures, Tally
+from console.core.storage.usage import Amount, ExperimentUsage, RunUsage, Usage
 
+__all__ = ["Amount", "ExperimentUsage", "RunUsage", "StorageService", "Usage"]
 
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """How much of something: bytes and objects (files)."""
-
-    bytes: int = 0
-    objects: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RunUsage:
-    """What one run holds, its logged models and traces not included."""
-
-    run_id: str
-    bytes: int
-    objects: int
-    name: str = ""
-    lifecycle_stage: str = "active"
-
-
-@dataclass(frozen=True, slots=True)
-class ExperimentUsage:
-    """What one experiment holds: its runs, its logged models and its traces.
-
-    Attributes:
-        runs: The largest first.
-        models: Logged models under the experiment.
-        traces: Traces under the experiment.
-    """
-
-    experiment_id: str
-    name: str
-    lifecycle_stage: str
-    bytes: int
-    objects: int
-    runs: tuple[RunUsage, ...]
-    models: Amount = Amount()
-    traces: Amount = Amount()
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """A walk of the artifact store; the JSON shape of `storage usage`.
-
-    `bytes` is everything: the experiments, the orphans and the unknown, which do not overlap.
-    `trash` is the part of the experiments that belongs to deleted runs and experiments.
-
-    Attributes:
-        complete: The walk reached the end; else these are the figures so far.
-        orphans: Under an experiment's root, but of a run, model or trace that the database does
-            not know.
-        unknown: What no root of an experiment explains; never called garbage.
-        incomplete_uploads: Zero where the store has no such thing.
-        free_bytes: Left on the store's disk for this account; None where it cannot be known.
-        problems: Folders that could not be read, one sentence each.
-    """
-
-    scanned_at: datetime
-    complete: bool
-    seconds: float
-    bytes: int
-    objects: int
-    experiments: tuple[ExperimentUsage, ...]
-    trash: Amount
-    orphans: Amount
-    unknown: Amount
-    incomplete_uploads: Amount
-    free_bytes: int | None = None
-    problems: tuple[str, ...] = ()
+INTERVAL_SECONDS = 0.5
+# Adding up a hundred thousand runs takes a while: at most a tenth of the walk goes into reports.
+REPORTS_SHARE = 10
 
 
 class StorageService:
@@ -89,4 +30,66 @@ class StorageService:
 
     @operation("storage.usage")
     def usage(self, *, cancel: threading.Event) -> Iterator[Usage]:
-        """Walk the store; yields the figures so far about twice a second, the last one complete."""
+        """Walk the store; yields the figures so far about twice a second, the last one complete.
+
+        The database is asked before the walk, for the figures so far, and again after it, for
+        the last ones: MLflow creates a run, model or trace before its first artifact, so what
+        the database does not know then is no upload that is under way.
+
+        Raises:
+            CancelledError: `cancel` was set.
+            AccessError: The store's root cannot be read.
+            UnreachableError: The database is not there.
+        """
+        store = self._store()
+        walk = _Walk(store, Attribution(Catalog.read(self.deployment.database), store.base))
+        pause, due = INTERVAL_SECONDS, time.monotonic() + INTERVAL_SECONDS
+        for batch in store.walk(cancel):
+            if cancel.is_set():
+                break
+            walk.tally.count(batch)
+            before = time.monotonic()
+            if before >= due:
+                figures = walk.figures()
+                pause = max(INTERVAL_SECONDS, REPORTS_SHARE * (time.monotonic() - before))
+                yield figures
+                due = time.monotonic() + pause
+        if cancel.is_set():
+            raise CancelledError("The walk of the storage was cancelled", "Nothing was changed.")
+        yield walk.figures(Catalog.read(self.deployment.database))
+
+    def _store(self) -> Store:
+        """The store of this deployment; an embedded server keeps its artifacts in a folder."""
+        from console.core.storage.filesystem import FilesystemStore  # noqa: PLC0415  # first use
+
+        return FilesystemStore(self.deployment.paths.artifacts)
+
+
+class _Walk:
+    """One walk: what it found, since when, and how to report that."""
+
+    def __init__(self, store: Store, attribution: Attribution) -> None:
+        self._store = store
+        self._attribution = attribution
+        self.tally = Tally(attribution)
+        self._scanned_at = datetime.now(UTC)
+        self._began = time.monotonic()
+
+    def figures(self, final: Catalog | None = None) -> Usage:
+        """The figures so far; with the database as it is after the walk, the complete ones."""
+        attribution = Attribution(final, self._store.base) if final else self._attribution
+        figures = Figures(self.tally.places, attribution, certain=final is not None)
+        return Usage(
+            scanned_at=self._scanned_at,
+            complete=final is not None,
+            seconds=time.monotonic() - self._began,
+            bytes=figures.total.bytes,
+            objects=figures.total.objects,
+            experiments=figures.experiments(),
+            trash=figures.trash.amount(),
+            orphans=figures.orphans.amount(),
+            unknown=figures.unknown.amount(),
+            incomplete_uploads=Amount(),
+            free_bytes=self._store.free_bytes(),
+            problems=tuple(self._store.problems),
+        )
