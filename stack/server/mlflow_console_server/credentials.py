@@ -49,6 +49,7 @@ REMEMBERED = 4096
 WAITING = 64
 
 _PLAIN = b"{PLAIN}"
+_BCRYPT_BYTES = 72
 _CONTEXT = CryptContext(schemes=list(SCHEMES))
 _END_OF_HASH = re.compile(rb"[:\r]")
 #: What is verified for an unknown name in an empty file: cost 10, matches nothing that is known.
@@ -133,6 +134,7 @@ def matches(field: bytes, password: bytes) -> bool:
 
     bcrypt sees the first 72 bytes of a password and DES the first 8, as everywhere (``crypt``
     truncates, so do Apache and nginx): a longer password stays valid, its tail adds nothing.
+    bcrypt 5 itself refuses longer ones, so they are cut here.
 
     Args:
         field: A hash field of the file, or any bytes.
@@ -147,6 +149,8 @@ def matches(field: bytes, password: bytes) -> bool:
         return bool(plain) and hmac.compare_digest(plain, password)
     try:
         text = field.decode("ascii")
+        if text.startswith("$2"):
+            password = password[:_BCRYPT_BYTES]
         return _CONTEXT.identify(text) is not None and bool(_CONTEXT.verify(password, text))
     except (ValueError, TypeError):
         # What the handlers raise for a broken hash and for a password that no hash can have
