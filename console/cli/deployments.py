@@ -1,0 +1,222 @@
+"""The verbs of a deployment as a whole: init, forget, deployments, audit, demo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from console.cli.context import (
+    Generate,
+    Json,
+    JsonLines,
+    PasswordStdin,
+    Session,
+    absolute,
+    password,
+    session,
+    show_generated,
+    verb,
+)
+from console.cli.tables import Cell, Column, Marked, Tone
+from console.core import audit as trail
+from console.core import register as known_deployments
+from console.core.deployment import Deployment
+from console.core.errors import ConsoleError, UsageError
+from console.core.operations import OPERATIONS
+from console.core.secrets import Secret
+from console.core.stack.driver import State
+from console.tui.format import exact
+
+DRIVERS = ("embedded",)
+TRAINING = """
+In a training script:
+
+    import os
+    import mlflow
+
+    os.environ["MLFLOW_TRACKING_USERNAME"] = "{user}"
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = "..."  # better: set it outside the script
+    mlflow.set_tracking_uri("{url}")
+"""
+
+KNOWN = (Column("NAME"), Column("STATE"), Column("DIRECTORY", keep=True), Column("KNOWN TO"))
+TRAIL = (
+    Column("AT"), Column("WHO"), Column("WHAT", keep=True), Column("TARGET"), Column("OUTCOME"),
+    Column("ERROR"),
+)  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Put the verbs on the application."""
+    for operation_id, command in (
+        ("deployment.init", init), ("deployment.demo", demo),
+        ("deployment.deployments", deployments), ("deployment.forget", forget),
+        ("deployment.audit", audit),
+    ):  # fmt: skip
+        verb(app, operation_id)(command)
+
+
+def init(
+    context: typer.Context,
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A new or empty directory.")],
+    *,
+    driver: Annotated[str, typer.Option(metavar="|".join(DRIVERS))] = DRIVERS[0],
+    host: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Further names it may be called by.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="A port of loopback; a free one when left out.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and change nothing.")
+    ] = False,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A first user, who is given a password.")
+    ] = None,
+    password_stdin: PasswordStdin = False,
+    generate: Generate = False,
+) -> None:
+    from console.core import setup  # noqa: PLC0415  # first use
+
+    call = session(context)
+    if driver not in DRIVERS:
+        raise UsageError(f"There is no driver {driver!r}", f"There is: {', '.join(DRIVERS)}.")
+    if not user and (password_stdin or generate):
+        raise UsageError("A password is for a user", "Name one with --user.")
+    if not dry_run:
+        call.refuse_when_read_only("deployment.init")
+    names = [name.strip() for name in (host or "").split(",") if name.strip()]
+    plan = setup.plan(absolute(directory), driver, port, names)
+    if dry_run:
+        for step in plan.steps:
+            call.output.line(step)
+        return
+    first = _first_user(user, password_stdin, generate)
+    call.work(
+        lambda cancel: setup.create(plan, first, cancel),
+        "What was made stays; the same command goes on from there.",
+    )
+    if first and generate:
+        show_generated(call.output, first[1], first[0])
+    _what_now(call, plan.directory, user)
+
+
+def _first_user(user: str | None, from_stdin: bool, made_up: bool) -> tuple[str, Secret] | None:
+    from console.core.users.service import check_name  # noqa: PLC0415  # first use
+
+    if not user:
+        return None
+    check_name(user)
+    return user, password(user, from_stdin, made_up)
+
+
+def _what_now(call: Session, directory: Path, user: str | None) -> None:
+    made = Deployment.open(str(directory))
+    call.output.note(f"{made.name} is set up in {directory}, for {made.driver.url}")
+    call.output.note(f"Start it: mlflow-console --deployment {directory} up")
+    if not user:
+        call.output.note(
+            f"Give somebody a password: mlflow-console --deployment {directory} users add NAME"
+        )
+    for line in TRAINING.format(user=user or "NAME", url=made.driver.url).splitlines():
+        call.output.note(line)
+
+
+def demo(context: typer.Context) -> None:
+    from console.core.demo import demo as log_sample  # noqa: PLC0415  # first use
+
+    call = session(context)
+    deployment = call.to_change("deployment.demo")
+    call.work(
+        lambda cancel: log_sample(deployment, cancel),
+        "Runs that were logged stay; `mlflow-console demo` logs what is missing.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One known deployment; the JSON shape of `deployments`.
+
+    Attributes:
+        source: Who knows it.
+        state: "running", "stopped" or "unusable".
+        error: Why it is unusable, else "".
+    """
+
+    name: str
+    directory: Path
+    source: str
+    state: str
+    error: str
+
+
+def deployments(context: typer.Context, json: Json = False) -> None:
+    session(context).listing(
+        map(_looked_at, known_deployments.known()), KNOWN, _known_row, json=json,
+        empty="No deployment is known yet: `mlflow-console init DIR` sets one up.",
+    )  # fmt: skip
+
+
+def _looked_at(known: known_deployments.Known) -> Row:
+    try:
+        services = Deployment.open(str(known.directory)).driver.services()
+    except ConsoleError as error:
+        return Row(known.name, known.directory, known.source, "unusable", error.message)
+    down = (State.STOPPED, State.EXITED)
+    state = "stopped" if all(service.state in down for service in services) else "running"
+    return Row(known.name, known.directory, known.source, state, "")
+
+
+def _known_row(row: Row) -> list[Cell]:
+    tone = {"running": Tone.GOOD, "unusable": Tone.BAD}.get(row.state, Tone.QUIET)
+    state = f"{row.state}: {row.error}" if row.error else row.state
+    return [row.name, Marked(state, tone), str(row.directory), row.source]
+
+
+def forget(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME|DIR", show_default=False)],
+) -> None:
+    call = session(context)
+    call.refuse_when_read_only("deployment.forget")
+    directory = known_deployments.choose(name)
+    if not _forgotten(directory):
+        raise UsageError(
+            f"{directory} is on no list that this account may change",
+            "`mlflow-console deployments` shows who knows it.",
+        )
+    call.output.note(f"{directory} is off the list; nothing in it was touched.")
+
+
+def _forgotten(directory: Path) -> bool:
+    """Take it off the lists, with a line in its own audit trail when it can still be opened."""
+    try:
+        opened = Deployment.open(str(directory))
+    except ConsoleError:
+        return known_deployments.forget(directory)
+    with opened.change(OPERATIONS["deployment.forget"], opened.name):
+        return known_deployments.forget(directory)
+
+
+def audit(context: typer.Context, json: Json = False, jsonl: JsonLines = False) -> None:
+    call = session(context)
+    call.listing(
+        trail.read(call.deployment.paths.audit), TRAIL, _trail_row, json=json, jsonl=jsonl,
+        empty="Nothing was changed yet.",
+    )  # fmt: skip
+
+
+def _trail_row(entry: trail.Entry) -> list[Cell]:
+    who = entry.user
+    if entry.sudo_user:
+        who += f" (sudo by {entry.sudo_user})"
+    if entry.ssh_client:
+        who += f" from {entry.ssh_client}"
+    tone = {"done": Tone.GOOD, "failed": Tone.BAD, "cancelled": Tone.WARN}[entry.outcome]
+    return [
+        exact(entry.at), who, entry.operation, entry.target, Marked(entry.outcome, tone),
+        entry.error or "",
+    ]  # fmt: skip
