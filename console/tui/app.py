@@ -1,0 +1,289 @@
+"""The console: opens a deployment in the background and shows its areas."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.signal import Signal
+
+from console.tui import calls, themes
+from console.tui.areas import AREAS, area_of
+from console.tui.caller import Caller, Listener
+from console.tui.messages import Delivery, Live, Session
+from console.tui.screens.opening import OpeningScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from textual.app import SystemCommand
+
+    from console.core.deployment import Deployment
+    from console.core.errors import ConsoleError
+    from console.core.operations import Operation
+    from console.core.register import Known
+    from console.core.stack.service import Status
+    from console.core.storage.service import Usage
+    from console.tui.modals.progress import Work
+    from console.tui.opening import Created
+
+    Opener = Callable[[str | None], Session | list[Known]]
+
+# How long calls that were asked to end may take to write down that they did.
+LEAVE_SECONDS = 0.4
+
+
+class ConsoleApp(App[int], Caller):
+    """The console.
+
+    Args:
+        opener: Opens the deployment that is meant, given its name or directory; runs on a thread.
+            Returns the known ones when it cannot tell which.
+        wanted: What was named on the command line.
+        read_only: Every verb that changes something is refused.
+    """
+
+    TITLE = "mlflow-console"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        area.name: area.open for area in AREAS
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(area.key, f"area('{area.name}')", area.title, show=False,
+                    id=f"app.{area.name}", tooltip=f"Go to {area.title}")
+            for area in AREAS
+        ),
+        Binding("question_mark", "help", "Help", key_display="?", id="app.help",
+                tooltip="The keys of this screen"),
+        Binding("ctrl+p", "command_palette", "All", key_display="^p", id="app.palette",
+                tooltip="Everything that can be done, by name"),
+        Binding("q", "quit", "Quit", id="app.quit",
+                tooltip="Leave the console; the server goes on running"),
+        Binding("ctrl+q", "quit", "Quit", show=False, id="app.quit-always",
+                priority=True, tooltip="Leave the console from anywhere"),
+    ]  # fmt: skip
+
+    def __init__(self, opener: Opener, wanted: str | None = None, read_only: bool = False) -> None:
+        super().__init__(ansi_color=True if themes.plain() else None)
+        self.opener = opener
+        self.wanted = wanted
+        self.read_only = read_only
+        self.session: Session | None = None
+        self.who = themes.who()
+        self.status: Live[Status] = Live(busy=True)
+        self.usage: Live[Usage] = Live()
+        self.status_changed: Signal[Live[Status]] = Signal(self, "status")
+        self.usage_changed: Signal[Live[Usage]] = Signal(self, "usage")
+        self.animation_level = "none"
+        themes.use(self)
+
+    # Opening
+
+    def get_default_screen(self) -> Screen[None]:
+        return OpeningScreen()
+
+    def on_mount(self) -> None:
+        self.open_deployment(self.wanted)
+
+    def open_deployment(self, wanted: str | None) -> None:
+        """Open a deployment, show the ones to choose from, or say why neither goes."""
+        self.wanted = wanted
+        self.ask(partial(self.opener, wanted), self._opened, self._not_opened, group="open")
+
+    def _opened(self, found: Session | list[Known]) -> None:
+        if isinstance(found, list):
+            self._ask_which(found)
+            return
+        self.session = found
+        self.set_keymap(found.person.keys)
+        themes.use(self, found.person.theme)
+        self._watch()
+        self.switch_mode("home")
+
+    def _ask_which(self, known: list[Known]) -> None:
+        if known:
+            from console.tui.screens.chooser import ChooserScreen  # noqa: PLC0415  # first use
+
+            self.switch_screen(ChooserScreen(known))
+        else:
+            from console.tui.screens.first_start import FirstStartScreen  # noqa: PLC0415
+
+            self.switch_screen(FirstStartScreen())
+
+    def _not_opened(self, error: ConsoleError) -> None:
+        from console.tui.screens.failure import FailureScreen  # noqa: PLC0415  # first use
+
+        self.switch_screen(FailureScreen(error))
+
+    def created(self, created: Created) -> None:
+        """A deployment was set up: open it and say how to log into it."""
+        from console.tui.modals.paste import PasteModal  # noqa: PLC0415  # first use
+
+        self._opened(created.session)
+        self.call_after_refresh(self.push_screen, PasteModal(created))
+
+    @property
+    def deployment(self) -> Deployment:
+        """The opened deployment; no screen of an area exists without one."""
+        if self.session is None:
+            raise RuntimeError("no deployment is open yet")
+        return self.session.deployment
+
+    def refused(self, operation: Operation) -> str:
+        """Why a verb cannot be done here; "" when it can."""
+        if self.session is None:
+            return "no deployment is open"
+        if operation.risk != "read" and self.deployment.read_only:
+            return f"{operation.summary}: refused, read-only ({self.deployment.read_only})"
+        return self.session.missing.get(operation.id, "")
+
+    # What several screens show
+
+    def _watch(self) -> None:
+        def seen(status: Status) -> None:
+            self.post_message(Delivery(partial(self._status_seen, status)))
+
+        def failed(error: ConsoleError) -> None:
+            self.post_message(Delivery(partial(self._status_failed, error)))
+
+        if self.session is not None:
+            self.session.watch.listen(seen, failed)
+
+    def look(self) -> None:
+        """Look at the services now, and not only when the watch comes round."""
+        self.ask(self.deployment.stack.status, self._status_seen, self._status_failed, "status")
+
+    def _status_seen(self, status: Status) -> None:
+        self.status = Live(status)
+        self.status_changed.publish(self.status)
+
+    def _status_failed(self, error: ConsoleError) -> None:
+        self.status = Live(self.status.value, error)
+        self.status_changed.publish(self.status)
+
+    def walk(self) -> None:
+        """Walk the artifact store, unless somebody is walking already."""
+        if self.usage.busy:
+            return
+        self._usage(replace(self.usage, error=None, busy=True))
+        self.follow(
+            lambda cancel: self.deployment.storage.usage(cancel=cancel),
+            Listener(
+                each=lambda seen: self._usage(Live(seen[-1], busy=not seen[-1].complete)),
+                done=lambda: self._usage(replace(self.usage, busy=False)),
+                failed=lambda error: self._usage(Live(self.usage.value, error)),
+            ),
+            group="walk", keep=1,
+        )  # fmt: skip
+
+    def _usage(self, usage: Live[Usage]) -> None:
+        if usage != self.usage:
+            self.usage = usage
+            self.usage_changed.publish(usage)
+
+    # What several screens do
+
+    def perform(self, title: str, work: Work, then: str) -> None:
+        """Do something long in a dialog that shows its progress.
+
+        Args:
+            title: What is being done.
+            work: The verb; runs on a thread.
+            then: What to say when it is done.
+        """
+        from console.tui.modals.progress import ProgressModal  # noqa: PLC0415  # first use
+
+        def ended(done: bool | None) -> None:
+            self.look()
+            if done:
+                self.notify(then, title="Done", markup=False)
+
+        self.push_screen(ProgressModal(title, work), ended)
+
+    def bring_up(self) -> None:
+        """Bring the stack up."""
+        name = self.deployment.name
+        self.perform(
+            f"Bringing {name} up", lambda cancel: self.deployment.stack.up(cancel=cancel),
+            f"{name} is up",
+        )  # fmt: skip
+
+    # Going about
+
+    def action_area(self, name: str) -> None:
+        """Go to an area."""
+        if self.session is not None and self.current_mode != name:
+            self.switch_mode(name)
+
+    async def run_verb(self, operation: Operation) -> None:
+        """Go to the verb's area and do it there."""
+        from console.tui.area import AreaScreen  # noqa: PLC0415  # first use
+
+        area = area_of(operation.area)
+        if self.current_mode != area.name:
+            await self.switch_mode(area.name)
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, AreaScreen) and operation.id in screen.VERBS.values():
+                await screen.run_verb(operation.id)
+                return
+
+    def action_help(self) -> None:
+        """Show the keys of the active screen."""
+        from console.tui.modals.help import HelpModal  # noqa: PLC0415  # first use
+
+        self.push_screen(HelpModal(self.screen))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        from console.tui.commands import commands  # noqa: PLC0415  # first use
+
+        return commands(self)
+
+    async def action_quit(self) -> None:
+        """Leave; what runs on this machine goes on running."""
+        self.leave(0)
+
+    def leave(self, code: int) -> None:
+        """Close what is open and end the console with this exit code."""
+        from console.core.streams import hub  # noqa: PLC0415  # first use
+
+        hub.close()
+        calls.leave(LEAVE_SECONDS)
+        self.exit(code, return_code=code)
+
+
+def run(deployment_name: str | None, read_only: bool) -> int:
+    """Open the console and stay in it until the person leaves.
+
+    A call of the core that still hangs on the network by then would be waited for by whatever
+    pool it uses, so the process ends without that once the terminal is restored.
+
+    Args:
+        deployment_name: A name or a directory; None for the one that is meant.
+        read_only: Every verb that changes something is refused.
+
+    Returns:
+        The exit code.
+    """
+
+    def opener(wanted: str | None) -> Session | list[Known]:
+        from console.tui.opening import open_session  # noqa: PLC0415  # after the first frame
+
+        return open_session(wanted, read_only)
+
+    app = ConsoleApp(opener, deployment_name, read_only)
+    app.run()
+    code = app.return_code or 0
+    if calls.running():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code

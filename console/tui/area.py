@@ -1,0 +1,91 @@
+"""What every screen of an area shares: header, footer, the worker rule and read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer
+
+from console.core.operations import OPERATIONS
+from console.tui.caller import Caller
+from console.tui.widgets.header import Header
+
+if TYPE_CHECKING:
+    from console.core.deployment import Deployment
+    from console.tui.app import ConsoleApp
+
+WIDE = 120
+
+
+class AreaScreen(Screen[None], Caller):
+    """A screen of an area.
+
+    Attributes:
+        AREA: The name of its mode.
+        VERBS: Which action implements which verb of the table, by the action's name.
+    """
+
+    AREA: ClassVar[str] = ""
+    VERBS: ClassVar[dict[str, str]] = {}
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012  # Textual declares it for instances
+        (0, "-narrow"), (WIDE, "-wide"),
+    ]  # fmt: skip
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Back", show=False, id="app.back", tooltip="One step back"),
+    ]
+
+    @property
+    def console(self) -> ConsoleApp:
+        """The app with its own attributes."""
+        return cast("ConsoleApp", self.app)
+
+    @property
+    def deployment(self) -> Deployment:
+        """The opened deployment."""
+        return self.console.deployment
+
+    def compose(self) -> ComposeResult:
+        deployment = self.deployment
+        yield Header(
+            deployment.name, deployment.settings.driver, self.console.who,
+            bool(deployment.read_only), self.AREA,
+        )  # fmt: skip
+        yield from self.compose_area()
+        yield Footer(show_command_palette=False)
+
+    def compose_area(self) -> Iterable[Widget]:
+        """What stands between header and footer."""
+        return ()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Grey what read-only forbids or the driver lacks."""
+        operation = OPERATIONS.get(self.VERBS.get(action, ""))
+        if operation is not None and self.console.refused(operation):
+            return None
+        return True
+
+    async def run_verb(self, operation_id: str) -> None:
+        """Do a verb by its id, as the palette asks for it."""
+        refused = self.console.refused(OPERATIONS[operation_id])
+        if refused:
+            self.notify(refused, severity="warning", markup=False)
+            return
+        for action, implemented in self.VERBS.items():
+            if implemented == operation_id:
+                await self.run_action(action)
+                return
+
+    def action_back(self) -> None:
+        """One screen back; the first screen of an area stays."""
+        if len(self.app.screen_stack) > 1:
+            self.dismiss()
+
+    def send(self, what: str) -> None:
+        """Send a text to the clipboard of the terminal, which may or may not take it."""
+        self.app.copy_to_clipboard(what)
+        self.notify("Sent to your terminal's clipboard", timeout=3, markup=False)

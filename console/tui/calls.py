@@ -1,0 +1,120 @@
+"""How the console calls the core: on daemon threads, with the result delivered to the event loop.
+
+Textual's own thread workers sit in asyncio's default pool, and Python waits for that pool at
+exit: one hanging network call would hold `q` for as long as the network pleases. A daemon thread
+is simply left behind. The coroutines here run inside ordinary Textual workers, which keeps
+`exclusive`, `group` and the waiting in tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_running: dict[threading.Thread, threading.Event] = {}
+
+
+async def in_thread(call: Callable[[], T], cancel: threading.Event | None = None) -> T:
+    """Run a call of the core on a daemon thread and wait for it.
+
+    Args:
+        call: What to run; it must not touch a widget.
+        cancel: Set when the waiting coroutine is cancelled or the console is left.
+
+    Returns:
+        What the call returns.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    stop = cancel or threading.Event()
+
+    def deliver(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)  # type: ignore[arg-type]  # None only beside an error
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        result: T | None = None
+        failure: BaseException | None = None
+        try:
+            result = call()
+        except StopIteration as error:
+            failure = RuntimeError(f"StopIteration: {error}")  # a future refuses StopIteration
+        except BaseException as error:  # noqa: BLE001  # delivered, and shown by who waits
+            failure = error
+        _running.pop(threading.current_thread(), None)
+        with contextlib.suppress(RuntimeError):  # the loop has closed: the console was left
+            loop.call_soon_threadsafe(deliver, result, failure)
+
+    thread = threading.Thread(target=run, name="console-call", daemon=True)
+    _running[thread] = stop
+    thread.start()
+    try:
+        return await future
+    except asyncio.CancelledError:
+        stop.set()
+        raise
+
+
+def leave(seconds: float) -> None:
+    """Ask every running call to end and give them a moment to write down that they did."""
+    calls = list(_running.items())
+    for _, stop in calls:
+        stop.set()
+    end = time.monotonic() + seconds
+    for thread, _ in calls:
+        thread.join(max(0.0, end - time.monotonic()))
+
+
+class Inbox(Generic[T]):
+    """Values from a thread that wait for the event loop; one wake-up for any number of them.
+
+    Args:
+        wake: Called on the producing thread when there is something to fetch.
+        keep: How many values wait at most; the oldest are lost.
+    """
+
+    def __init__(self, wake: Callable[[], object], keep: int) -> None:
+        self._wake = wake
+        self._values: deque[T] = deque(maxlen=keep)
+        self._lock = threading.Lock()
+        self._asked = False
+
+    def put(self, value: T) -> None:
+        """Add a value; called on any thread."""
+        with self._lock:
+            self._values.append(value)
+            asked, self._asked = self._asked, True
+        if not asked:
+            self._wake()
+
+    def take(self) -> list[T]:
+        """Everything that waits; the next value wakes again."""
+        with self._lock:
+            values = list(self._values)
+            self._values.clear()
+            self._asked = False
+        return values
+
+
+def drain(
+    produce: Callable[[threading.Event], Iterator[T]], cancel: threading.Event, inbox: Inbox[T]
+) -> None:
+    """Run a generator of the core to its end and put what it yields into an inbox."""
+    for value in produce(cancel):
+        inbox.put(value)
+
+
+def running() -> bool:
+    """Whether a call has not come back yet."""
+    return bool(_running)

@@ -1,0 +1,145 @@
+"""The first start: three questions, then the set-up."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Button, Footer, Input, Label
+
+from console.core.errors import ConsoleError, UsageError
+from console.core.progress import Progress
+from console.core.secrets import Secret, generate
+from console.core.setup import Plan, plan
+from console.core.text import clean
+from console.core.users.service import check_name, check_password
+from console.tui.caller import Caller
+from console.tui.opening import Created, Wishes, set_up
+from console.tui.widgets.facts import Facts
+
+if TYPE_CHECKING:
+    from console.tui.app import ConsoleApp
+
+
+class FirstStartScreen(Screen[None], Caller):
+    """Asks where, on which port and for whom; then sets it up."""
+
+    CSS_PATH = "first_start.tcss"
+    VERBS: ClassVar[dict[str, str]] = {"set_up": "deployment.init"}
+    AUTO_FOCUS = "#directory"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "set_up", "Set up", key_display="^s", id="first.set-up",
+                tooltip="Check the answers and set it up"),
+        Binding("ctrl+q", "app.quit", "Quit", key_display="^q", id="first.quit",
+                tooltip="Leave; nothing was changed"),
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[Created] = []
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="form", classes="form", can_focus=False):
+            yield Facts(
+                ("There is no MLflow here yet.", "bold"),
+                "\nThree answers set one up that runs under your account, on this machine alone.",
+                id="intro",
+            )
+            yield Label("Where its data goes")
+            yield Input(str(Path.home() / "mlflow"), id="directory", compact=True)
+            yield Label("Port on this machine; empty for a free one")
+            yield Input(placeholder="5000, or the next free one", id="port", compact=True)
+            yield Label("First user")
+            yield Input(_account(), id="user", compact=True)
+            yield Label("Password; empty to have one made up and shown once")
+            yield Input(password=True, id="password", compact=True)
+            yield Label("Password again")
+            yield Input(password=True, id="again", compact=True)
+            yield Facts(id="wrong", classes="wrong")
+            with Horizontal(classes="buttons"):
+                yield Button("Set it up", id="set-up", compact=True)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        for field in self.query(Input):
+            field.cursor_blink = False
+
+    @on(Input.Submitted)
+    def _next(self) -> None:
+        self.focus_next()
+
+    @on(Button.Pressed, "#set-up")
+    def action_set_up(self) -> None:
+        """Check the answers; only when the plan is good is anything written."""
+        try:
+            wishes = self._wishes()
+        except ConsoleError as error:
+            self._wrong(error)
+            return
+        self._say("Checking…")
+        self.ask(
+            lambda: plan(wishes.directory, port=wishes.port),
+            lambda chosen: self._go(wishes, chosen), self._wrong, group="plan",
+        )  # fmt: skip
+
+    def _wishes(self) -> Wishes:
+        typed = {field.id: field.value for field in self.query(Input)}
+        check_name(typed["user"])
+        if typed["password"] != typed["again"]:
+            raise UsageError("The two passwords differ")
+        generated = not typed["password"]
+        password = generate() if generated else Secret(typed["password"])
+        check_password(password)
+        where = typed["directory"].strip()
+        if not where:
+            raise UsageError("Say where its data goes")
+        port = typed["port"].strip()
+        if port and not (port.isdecimal() and 1 <= int(port) <= 65535):
+            raise UsageError("The port is a number from 1 to 65535")
+        return Wishes(
+            directory=Path(where).expanduser().absolute(),
+            port=int(port) if port else None,
+            user=typed["user"],
+            password=password,
+            generated=generated,
+        )
+
+    def _go(self, wishes: Wishes, chosen: Plan) -> None:
+        from console.tui.modals.progress import ProgressModal  # noqa: PLC0415  # first use
+
+        self._say("")
+        self.made.clear()
+
+        def work(cancel: Event) -> Iterator[Progress]:
+            return set_up(wishes, self.made, cancel)
+
+        self.app.push_screen(ProgressModal(f"Setting up {chosen.name}", work), self._ended)
+
+    def _ended(self, done: bool | None) -> None:
+        if done and self.made:
+            cast("ConsoleApp", self.app).created(self.made[-1])
+        else:
+            self._say("Not finished: the same answers go on where it stopped.")
+
+    def _wrong(self, error: ConsoleError) -> None:
+        hint = f"\n  {clean(error.hint, 300)}" if error.hint else ""
+        self._say(f"✗ {clean(error.message, 300)}{hint}")
+
+    def _say(self, words: str) -> None:
+        self.query_one("#wrong", Facts).show(words)
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

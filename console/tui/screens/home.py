@@ -1,0 +1,233 @@
+"""Home: is it well, and what needs me?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widget import Widget
+
+from console.core.errors import ConsoleError
+from console.core.experiments.service import Experiment
+from console.core.stack.driver import Finding, Service, Severity
+from console.core.stack.service import Status
+from console.core.storage.service import Usage
+from console.core.text import clean
+from console.core.users.service import User
+from console.tui import format as fmt
+from console.tui.area import WIDE, AreaScreen
+from console.tui.messages import Live
+from console.tui.widgets import state
+from console.tui.widgets.facts import Facts, Part
+from console.tui.widgets.table import Cell, Column, Row, Table
+
+
+class HomeScreen(AreaScreen):
+    """One glance over the deployment."""
+
+    AREA = "home"
+    CSS_PATH = "home.tcss"
+    VERBS: ClassVar[dict[str, str]] = {"refresh": "stack.status", "up": "stack.up"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open_finding", "Open", id="home.open",
+                tooltip="What a finding means and how to mend it"),
+        Binding("u", "up", "Up", id="stack.up", tooltip="Bring the stack up"),
+        Binding("r", "refresh", "Refresh", id="app.refresh", tooltip="Look again now"),
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.findings: dict[str, Finding] = {}
+        self._was_up: bool | None = None
+
+    def compose_area(self) -> Iterable[Widget]:
+        yield Facts(("○ ", "dim"), "Looking…", id="verdict")
+        with Horizontal(classes="row"):
+            yield Facts(("Services", "bold"), id="services", classes="section left")
+            yield Facts(("Storage", "bold"), id="storage", classes="section")
+        with Horizontal(classes="row"):
+            yield Facts(("Users", "bold"), id="users", classes="section left")
+            yield Facts(("Experiments", "bold"), id="experiments", classes="section")
+        yield Facts(("Needs attention", "bold"), id="needs")
+        yield Table((Column("", 1), Column("", 50, 160)), id="findings", header=False)
+
+    def on_mount(self) -> None:
+        self.console.status_changed.subscribe(self, self.show_status)
+        self.console.usage_changed.subscribe(self, self.show_usage)
+        self.show_status(self.console.status)
+        self.show_usage(self.console.usage)
+
+    def on_screen_resume(self) -> None:
+        self._count_users()
+        if self._was_up:
+            self._count_experiments()
+
+    def on_resize(self) -> None:
+        self.show_status(self.console.status)
+
+    # Status
+
+    def show_status(self, live: Live[Status]) -> None:
+        status = live.value
+        if status is None or live.error is not None:
+            if live.error is not None:
+                self._show_failure(live.error)
+            return
+        sign, tone, words = state.of_status(status)
+        self.query_one("#verdict", Facts).show(
+            (f"{sign} ", tone), (words, "bold"), *self._around(status)
+        )
+        self._show_services(status)
+        self._show_findings(status)
+        up = status.api.ok
+        if up != self._was_up:
+            self._was_up = up
+            self._count_experiments()
+            if up or self.console.usage.value is None:
+                self.console.walk()
+
+    def _show_failure(self, error: ConsoleError) -> None:
+        self.query_one("#verdict", Facts).show(
+            ("✗ ", "bad"), (clean(error.message, 300), "bold"), ("\n  " + clean(error.hint), "dim")
+        )
+
+    def _around(self, status: Status) -> list[Part]:
+        checked = f"checked {fmt.clock(status.checked_at)}"
+        if status.stopped:
+            stopped = state.of_status(status)[2] == "Stopped"
+            return [
+                ". ",
+                ("u", "accent"),
+                " brings it up" if stopped else "",
+                (f"   {checked}", "dim"),
+            ]
+        version = f"MLflow {clean(status.api.version, 20)}" if status.api.version else ""
+        started = [each.started_at for each in status.services if each.started_at]
+        up = f"up {fmt.elapsed(min(started))}" if started else ""
+        rest = "  ".join(part for part in (clean(status.url, 100), version, up) if part)
+        between = "  " if status.healthy else "\n  "
+        return [between, rest, (f"   {checked}", "dim")]
+
+    def _show_services(self, status: Status) -> None:
+        parts: list[Part] = [("Services", "bold")]
+        broken_first = sorted(status.services, key=lambda each: state.of_service(each)[1] != "bad")
+        for service in broken_first:
+            parts += ["\n", *self._service(service)]
+        self.query_one("#services", Facts).show(*parts)
+
+    def _service(self, service: Service) -> list[Part]:
+        sign, tone, word = state.of_service(service)
+        line: list[Part] = [
+            (sign, tone), f" {clean(service.name, 12):<12}", (f"{word:<11}", tone)
+        ]  # fmt: skip
+        if service.cpu_percent is not None:
+            line.append(f"{service.cpu_percent:>4.0f} %")
+        if service.memory_bytes is not None:
+            line.append(f"{fmt.size(service.memory_bytes):>9}")
+        if self.size.width >= WIDE and service.ports:
+            line.append((f"   {clean(', '.join(service.ports), 40)}", "dim"))
+        if service.reason and tone != "ok":
+            line.append((f"\n  {clean(service.reason, 90)}", "dim"))
+        return line
+
+    def _show_findings(self, status: Status) -> None:
+        self.findings = {f"{index} {each.id}": each for index, each in enumerate(status.findings)}
+        rows = [
+            Row(
+                key,
+                (
+                    Cell(*(("✗", "bad") if each.severity is Severity.ERROR else ("!", "warn"))),
+                    Cell(clean(each.title)),
+                ),
+            )
+            for key, each in self.findings.items()
+        ]
+        title = ("Needs attention", "bold")
+        self.query_one("#needs", Facts).show(title)
+        self.query_one("#findings", Table).show(rows, "✓ Nothing needs you")
+
+    # Figures
+
+    def _count_users(self) -> None:
+        self.ask(self.deployment.users.list, self._show_users,
+                 lambda error: self._unknown("users", "Users", error), group="users")  # fmt: skip
+
+    def _show_users(self, users: list[User]) -> None:
+        people = [user for user in users if not user.service_user]
+        weak = sum(user.weak for user in people)
+        parts: list[Part] = [("Users", "bold"), f"\n{fmt.plural(len(people), 'person', 'people')}"]
+        parts.append(" can log in" if people else ": nobody can log in")
+        if weak:
+            parts += ["\n", ("! ", "warn"), f"{weak} with a weak hash"]
+        if not people:
+            parts += ["\n", ("3", "accent"), " then ", ("a", "accent"), " adds the first"]
+        self.query_one("#users", Facts).show(*parts)
+
+    def _count_experiments(self) -> None:
+        self.ask(self.deployment.experiments.list, self._show_experiments,
+                 lambda error: self._unknown("experiments", "Experiments", error),
+                 group="experiments")  # fmt: skip
+
+    def _show_experiments(self, experiments: list[Experiment]) -> None:
+        known = [each.runs for each in experiments if each.runs is not None]
+        parts: list[Part] = [
+            ("Experiments", "bold"), "\n", fmt.plural(len(experiments), "experiment"),
+        ]  # fmt: skip
+        if known:
+            parts.append(f", {fmt.plural(sum(known), 'run')}")
+        last = [each.updated_at for each in experiments if each.updated_at]
+        if last:
+            parts.append((f"\nlast activity {fmt.when(max(last))}", "dim"))
+        self.query_one("#experiments", Facts).show(*parts)
+
+    def show_usage(self, live: Live[Usage]) -> None:
+        if live.error is not None:
+            self._unknown("storage", "Storage", live.error)
+            return
+        usage = live.value
+        if usage is None:
+            words = "walking the store…" if live.busy else ""
+            self.query_one("#storage", Facts).show(("Storage", "bold"), ("\n" + words, "dim"))
+            return
+        done = f"walked {fmt.when(usage.scanned_at)}" if usage.complete else "walking the store…"
+        parts: list[Part] = [
+            ("Storage", "bold"),
+            f"\n{fmt.size(usage.bytes)} in {fmt.plural(usage.objects, 'object')}",
+        ]
+        for name, amount in (("trash", usage.trash), ("orphans", usage.orphans)):
+            if amount.bytes:
+                parts.append(f"\n{name} {fmt.size(amount.bytes)}")
+        if usage.free_bytes is not None:
+            parts.append(f"\n{fmt.size(usage.free_bytes)} free")
+        self.query_one("#storage", Facts).show(*parts, (f"\n{done}", "dim"))
+
+    def _unknown(self, section: str, title: str, error: ConsoleError) -> None:
+        self.query_one(f"#{section}", Facts).show(
+            (title, "bold"), "\n", (clean(error.message, 90), "dim")
+        )
+
+    # Actions
+
+    @on(Table.Opened, "#findings")
+    def action_open_finding(self) -> None:
+        """Say what the finding under the cursor means."""
+        finding = self.findings.get(self.query_one("#findings", Table).key or "")
+        if finding is not None:
+            from console.tui.modals.detail import DetailModal  # noqa: PLC0415  # first use
+
+            pairs = (
+                ("what to do", finding.fix), ("what was seen", finding.detail),
+                ("service", finding.service),
+            )  # fmt: skip
+            self.app.push_screen(DetailModal(finding.title, pairs, copies=finding.fix))
+
+    def action_refresh(self) -> None:
+        self.console.look()
+        self._count_users()
+        self._count_experiments()
+
+    def action_up(self) -> None:
+        self.console.bring_up()

@@ -1,0 +1,53 @@
+"""The two lines on top: where this is, and the areas."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.content import Content
+from textual.widget import Widget
+
+from console.core.text import clean
+from console.tui.areas import AREAS
+from console.tui.widgets.facts import Part, text
+
+
+class Header(Widget):
+    """Deployment, driver, read-only and who is looking; below, the areas."""
+
+    def __init__(self, name: str, driver: str, who: str, read_only: bool, area: str) -> None:
+        super().__init__()
+        self._left = clean(name, 40)
+        self._driver = driver
+        self._who = clean(who, 40)
+        self._read_only = read_only
+        self._area = area
+
+    def render(self) -> Content:
+        width = self.size.width
+        left: list[Part] = [(self._left, "bold"), "  ", (self._driver, "dim")]
+        if self._read_only:
+            left += ["  ", ("read-only", "warn")]
+        used = text(*left).cell_length + len(self._who)
+        first = [*left, " " * max(2, width - used), (self._who, "dim"), "\n"]
+        return text(*first, *self._tabs())
+
+    def _tabs(self) -> list[Part]:
+        parts: list[Part] = []
+        for area in AREAS:
+            here = area.name == self._area
+            parts += [
+                (area.key, "accent" if here else "dim"), " ",
+                (area.title, "tab" if here else ""), "   ",
+            ]  # fmt: skip
+        return parts
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None or offset.y != 1:
+            return
+        start = 0
+        for area in AREAS:
+            end = start + len(area.key) + len(area.title) + 1
+            if start <= offset.x < end:
+                self.app.switch_mode(area.name)
+            start = end + 3
