@@ -131,6 +131,8 @@ def server(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "MLFLOW_CONSOLE_HTPASSWD": str(running.user_file),
         "MLFLOW_CONSOLE_MARKER": f"test-{port}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Else a look at the gateway's models asks GitHub for a list; MLflow brings one along.
+        "MLFLOW_MODEL_CATALOG_URI": "",
         "MLFLOW_SERVER_ALLOWED_HOSTS": f"127.0.0.1:{port}",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
