@@ -78,24 +78,26 @@ def _answered(error: BaseException) -> int:
     from console.core.errors import CancelledError, ConsoleError  # noqa: PLC0415  # as above
 
     output = Output()
+    code = 0
     match error:
         case BrokenPipeError():
             _let_go_of_stdout()  # whoever reads has read enough, as `head` does
-            return 0
         case KeyboardInterrupt():
+            code = 130
             output.always("Stopped. Nothing is left half done; do it again any time.")
-            return 130
         case CancelledError():
+            code = error.exit_code
             output.always(f"{error.message}. {error.hint}".rstrip())
-            return error.exit_code
         case ConsoleError():
-            return _failed(output, error.message, error.hint, error.exit_code)
+            code = _failed(output, error.message, error.hint, error.exit_code)
         case TyperException():
-            return _failed(output, *_usage(error), error.exit_code)
+            code = _failed(output, *_usage(error), error.exit_code)
         case OSError(errno=errno.ENOSPC):
             _let_go_of_stdout()
-            return _failed(output, "What this prints could not be written: the disk is full", "", 1)
-    return _unexpected(output, error)
+            code = _failed(output, "What this prints cannot be written: the disk is full", "", 1)
+        case _:
+            code = _unexpected(output, error)
+    return code
 
 
 def _failed(output: Output, message: str, hint: str, code: int) -> int:
