@@ -80,8 +80,10 @@ def test_a_changed_hash_leaves_every_other_byte(content: bytes, data: st.DataObj
     after = Htpasswd.parse(bytes(before.change(line, BCRYPT)))
     changed = after.lines[number]
     assert (changed.name, changed.field, changed.enabled) == (line.name, BCRYPT, line.enabled)
-    assert changed.raw.replace(BCRYPT, b"", 1) == changed.raw[: changed.raw.index(BCRYPT)] + (
-        changed.raw[changed.raw.index(BCRYPT) + len(BCRYPT) :]
+    assert (
+        changed.raw.replace(BCRYPT, b"", 1)
+        == changed.raw[: changed.raw.index(BCRYPT)]
+        + (changed.raw[changed.raw.index(BCRYPT) + len(BCRYPT) :])
     )
     assert len(changed.raw) - len(BCRYPT) == len(line.raw) - len(line.field)
     untouched = [raw.raw for n, raw in enumerate(after.lines) if n != number]

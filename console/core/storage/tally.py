@@ -114,7 +114,7 @@ class Figures:
             self._experiment(root.experiment_id, root.name, root.lifecycle_stage)
             for root in self._catalog.roots
         )
-        return tuple(sorted(usages, key=lambda usage: (-usage.bytes, usage.experiment_id)))
+        return tuple(sorted(usages, key=_largest_first))
 
     def _experiment(self, experiment_id: str, name: str, stage: str) -> ExperimentUsage:
         found = self._experiments[experiment_id]
@@ -137,3 +137,8 @@ class Figures:
             for row in (known[run_id],)
         )
         return tuple(sorted(usages, key=lambda usage: (-usage.bytes, usage.run_id)))
+
+
+def _largest_first(usage: ExperimentUsage) -> tuple[int, int, str]:
+    # Ids are numbers as text: the shorter one is the smaller one.
+    return -usage.bytes, len(usage.experiment_id), usage.experiment_id
