@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONSOLE := $(BIN)/mlflow-console
-DEPLOYMENT ?= deployment
+DEPLOYMENT ?= ./lab
 
 .PHONY: run test check bench screenshots lock wheel clean
 

@@ -61,11 +61,11 @@ def test_installed_console_sets_a_deployment_up_from_another_folder(
     made = run("init", "lab")
     assert made.returncode == 0, made.stderr
     try:
-        up = run("--deployment", "lab", "up")
+        up = run("--deployment", "./lab", "up")
         assert up.returncode == 0, up.stderr
-        status = run("status", "--deployment", "lab", "--json")
+        status = run("status", "--deployment", "./lab", "--json")
         assert status.returncode == 0, status.stdout + status.stderr
         assert '"healthy": true' in status.stdout.replace('":true', '": true')
     finally:
-        down = run("--deployment", "lab", "--yes", "down")
+        down = run("--deployment", "./lab", "--yes", "down")
     assert down.returncode == 0, down.stderr
