@@ -1,0 +1,35 @@
+"""A command imports nothing that it does not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from console.core.deployment import Deployment
+
+LATE = {"mlflow", "docker", "minio", "pymysql", "textual"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["users", "list"], ["audit"], ["status"], ["storage", "usage"], ["deployments"]],
+    ids=" ".join,
+)
+def test_clients_and_console_stay_out(
+    deployment: Deployment, database: object, arguments: list[str]
+) -> None:
+    script = (
+        "import sys\n"
+        "from console.cli.main import main\n"
+        "main(sys.argv[1:])\n"
+        "print('LOADED', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--deployment", str(deployment.directory), *arguments],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    loaded = {name.partition(".")[0] for name in done.stdout.rpartition("LOADED")[2].split()}
+    assert "typer" in loaded
+    assert not loaded & LATE

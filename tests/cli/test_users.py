@@ -1,0 +1,205 @@
+"""users: list, add, passwd, remove, on a real htpasswd file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import bcrypt
+import pytest
+
+from console.core.deployment import Deployment
+from tests.cli.conftest import Cli, Terminal
+
+
+def _accepts(deployment: Deployment, name: str, password: str) -> bool:
+    for line in deployment.paths.users.read_bytes().splitlines():
+        if line.startswith(name.encode() + b":"):
+            return bcrypt.checkpw(password.encode(), line.split(b":")[1])
+    return False
+
+
+def _names(deployment: Deployment) -> list[str]:
+    return [user.name for user in deployment.users.list()]
+
+
+def test_list(cli: Cli, deployment: Deployment) -> None:
+    with deployment.paths.users.open("a") as file:
+        file.write("old:{SHA}bjPFCbmcuqkxHxpmQvHNOXUYzhg=\n")
+    assert cli("users", "list").out == (
+        "NAME            PASSWORD          LOGIN  NOTE\n"
+        "mlflow-console  ! bcrypt 4, weak  yes    the console's own checks\n"
+        "alice           ! bcrypt 4, weak  yes\n"
+        "old             ! sha, weak       yes\n"
+    )
+
+
+def test_list_as_json(cli: Cli) -> None:
+    found = json.loads(cli("users", "list", "--json").out)
+    assert found[1] == {
+        "name": "alice", "host": "default", "scheme": "bcrypt", "cost": 4, "enabled": True,
+        "weak": True, "service_user": False, "last_seen": None, "requests": None,
+        "failures": None,
+    }  # fmt: skip
+    lines = cli("users", "list", "--jsonl").out.splitlines()
+    assert [json.loads(line) for line in lines] == found
+
+
+def test_nobody(cli: Cli, deployment: Deployment) -> None:
+    deployment.paths.users.write_bytes(b"")
+    result = cli("users", "list")
+    assert (result.code, result.out) == (0, "")
+    assert "mlflow-console users add NAME" in result.err
+    assert json.loads(cli("users", "list", "--json").out) == []
+    assert cli("users", "list", "--jsonl").out == ""
+
+
+def test_two_forms_are_refused(cli: Cli) -> None:
+    result = cli("users", "list", "--json", "--jsonl")
+    assert (result.code, result.out) == (2, "")
+
+
+def test_junk_lines_are_named_and_kept(cli: Cli, deployment: Deployment) -> None:
+    junk = b"this is no user\n"
+    deployment.paths.users.write_bytes(junk + deployment.paths.users.read_bytes())
+    result = cli("users", "list")
+    assert result.code == 0
+    assert "alice" in result.out
+    assert "1" in result.err
+    assert "this is no user" not in result.err  # it may be a password
+    assert cli("users", "add", "bob", "--generate").code == 0
+    assert deployment.paths.users.read_bytes().startswith(junk)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
+def test_password_from_stdin_loses_its_line_end_only(
+    program: Cli, deployment: Deployment, end: bytes
+) -> None:
+    result = program("users", "add", "bob", "--password-stdin", stdin=b"  spa ced " + end)
+    assert (result.code, result.out) == (0, "")
+    assert f"bob can log in at http://127.0.0.1:{deployment.settings.server.port}" in result.err
+    assert _accepts(deployment, "bob", "  spa ced ")
+
+
+@pytest.mark.parametrize("stdin", [b"", b"\n", b"\xff\xfe\n", b"x" * 5000 + b"\n"])
+def test_unusable_passwords_from_stdin(program: Cli, deployment: Deployment, stdin: bytes) -> None:
+    result = program("users", "add", "bob", "--password-stdin", stdin=stdin)
+    assert result.code == 2
+    assert "Traceback" not in result.err
+    assert "bob" not in _names(deployment)
+
+
+def test_generated_password_is_the_only_data(program: Cli, deployment: Deployment) -> None:
+    result = program("users", "add", "bob", "--generate")
+    assert result.code == 0
+    assert result.out.count("\n") == 1
+    assert result.out.strip() not in result.err
+    assert _accepts(deployment, "bob", result.out.strip())
+
+
+def test_passwd(program: Cli, deployment: Deployment) -> None:
+    assert program("users", "passwd", "alice", "--password-stdin", stdin=b"queen\n").code == 0
+    assert _accepts(deployment, "alice", "queen")
+    assert not _accepts(deployment, "alice", "wonderland")
+    assert program("users", "passwd", "nobody", "--password-stdin", stdin=b"queen\n").code == 2
+
+
+def test_without_terminal_the_ways_are_named(program: Cli, deployment: Deployment) -> None:
+    result = program("users", "add", "bob")
+    assert result.code == 2
+    assert "--password-stdin" in result.err
+    assert "--generate" in result.err
+    assert "bob" not in _names(deployment)
+
+
+def test_a_password_as_argument_is_refused_and_not_repeated(cli: Cli) -> None:
+    result = cli("users", "add", "bob", "hunter2")
+    assert result.code == 2
+    assert "passwords are never arguments" in result.err
+    assert "hunter2" not in result.err
+
+
+def test_prompts_twice_on_a_terminal(
+    terminal: Callable[..., Terminal], deployment: Deployment
+) -> None:
+    there = terminal("users", "add", "bob")
+    there.expect("New password of bob: ")
+    there.type("hunter2\n")
+    there.expect("The same again: ")
+    there.type("hunter2\n")
+    assert there.close() == 0
+    assert "hunter2" not in there.seen
+    assert _accepts(deployment, "bob", "hunter2")
+
+
+def test_different_passwords_change_nothing(
+    terminal: Callable[..., Terminal], deployment: Deployment
+) -> None:
+    there = terminal("users", "passwd", "alice")
+    there.expect("New password of alice: ")
+    there.type("one\n")
+    there.expect("again: ")
+    there.type("two\n")
+    assert there.close() == 2
+    assert "differ" in there.seen
+    assert _accepts(deployment, "alice", "wonderland")
+
+
+def test_ctrl_c_at_the_prompt(terminal: Callable[..., Terminal], deployment: Deployment) -> None:
+    there = terminal("users", "add", "bob")
+    there.expect("New password of bob: ")
+    there.type("\x03")
+    assert there.close() == 130
+    assert "Traceback" not in there.seen
+    assert "bob" not in _names(deployment)
+
+
+def test_remove_lists_and_asks(terminal: Callable[..., Terminal], deployment: Deployment) -> None:
+    there = terminal("users", "remove", "alice")
+    there.expect("alice: can no longer log in")
+    there.expect("Remove alice? [y/N]")
+    there.type("n\n")
+    assert there.close() == 130
+    assert "alice" in _names(deployment)
+    there = terminal("users", "remove", "alice")
+    there.expect("[y/N]")
+    there.type("y\n")
+    assert there.close() == 0
+    assert "alice" not in _names(deployment)
+
+
+def test_remove_without_terminal(program: Cli, deployment: Deployment) -> None:
+    result = program("users", "remove", "alice", stdin=b"y\n")
+    assert result.code == 2
+    assert "--yes" in result.err
+    assert "alice" in _names(deployment)
+    result = program("users", "remove", "alice", "--yes")
+    assert result.code == 0
+    assert "alice: can no longer log in" in result.err
+    assert _names(deployment) == ["mlflow-console"]
+
+
+def test_remove_all_or_none(cli: Cli, deployment: Deployment) -> None:
+    result = cli("users", "remove", "alice", "nobody", "--yes")
+    assert result.code == 2
+    assert "nobody" in result.err
+    assert "alice" in _names(deployment)
+
+
+def test_the_service_user_stays(cli: Cli, deployment: Deployment) -> None:
+    assert cli("users", "remove", "mlflow-console", "--yes").code == 1
+    assert "mlflow-console" in _names(deployment)
+
+
+def test_hostile_names_are_harmless(cli: Cli, deployment: Deployment) -> None:
+    with deployment.paths.users.open("ab") as file:
+        file.write(b"\x1b[31mred\x1b]0;title\x07[/b]:{SHA}bjPFCbmcuqkxHxpmQvHNOXUYzhg=\n")
+        file.write("c1\x9b2J\u202e:{SHA}bjPFCbmcuqkxHxpmQvHNOXUYzhg=\n".encode())
+    for arguments in (["users", "list"], ["users", "list", "--json"]):
+        result = cli(*arguments)
+        assert result.code == 0
+        shown = result.out.replace("\n", "") + result.err.replace("\n", "")
+        assert not [letter for letter in shown if letter in "\x1b\x07\x9b\u202e"]
+        assert "[/b]" in result.out
+    names = [user["name"] for user in json.loads(cli("users", "list", "--json").out)]
+    assert names == _names(deployment)
