@@ -31,6 +31,7 @@ class AreaScreen(Screen[None], Caller):
     """
 
     AREA: ClassVar[str] = ""
+    AUTO_FOCUS = "Table"
     VERBS: ClassVar[dict[str, str]] = {}
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012  # Textual declares it for instances
         (0, "-narrow"), (WIDE, "-wide"),
@@ -56,7 +57,7 @@ class AreaScreen(Screen[None], Caller):
             bool(deployment.read_only), self.AREA,
         )  # fmt: skip
         yield from self.compose_area()
-        yield Footer(show_command_palette=False)
+        yield Footer(show_command_palette=False, compact=True)
 
     def compose_area(self) -> Iterable[Widget]:
         """What stands between header and footer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -54,23 +54,17 @@ class Caller(DOMNode):
             failed: Gets the error; the default shows it in a dialog.
             group: A newer call of the same group makes the older one's result unwanted.
         """
-        self.run_worker(
-            self._asked(work, then, failed or self.show_error),
-            group=group, exclusive=True, exit_on_error=False,
-        )  # fmt: skip
+        show = failed or self.show_error
 
-    async def _asked(
-        self,
-        work: Callable[[], T],
-        then: Callable[[T], None],
-        failed: Callable[[ConsoleError], None],
-    ) -> None:
-        try:
-            result = await in_thread(work)
-        except Exception as error:  # noqa: BLE001  # the border: every failure is shown
-            self.post_message(Delivery(partial(failed, explained(error))))
-        else:
-            self.post_message(Delivery(partial(then, result)))
+        async def asked() -> None:
+            try:
+                result = await in_thread(work)
+            except Exception as error:  # noqa: BLE001  # the border: every failure is shown
+                self.post_message(Delivery(partial(show, explained(error))))
+            else:
+                self.post_message(Delivery(partial(then, result)))
+
+        self._work(asked, group)
 
     def follow(
         self,
@@ -91,33 +85,33 @@ class Caller(DOMNode):
             Set it to cancel.
         """
         cancel = threading.Event()
-        inbox: Inbox[T] = Inbox(
-            lambda: self.post_message(Delivery(lambda: listener.each(inbox.take()))), keep
-        )
-        work = partial(drain, produce, cancel, inbox)
-        self.run_worker(
-            self._followed(work, cancel, inbox, listener),
-            group=group, exclusive=True, exit_on_error=False,
-        )  # fmt: skip
+
+        def fetch() -> None:
+            values = inbox.take()
+            if values:  # the last ones may have been fetched when it ended
+                listener.each(values)
+
+        inbox: Inbox[T] = Inbox(lambda: self.post_message(Delivery(fetch)), keep)
+        show = listener.failed or self.show_error
+
+        async def followed() -> None:
+            try:
+                await in_thread(partial(drain, produce, cancel, inbox), cancel)
+            except Exception as error:  # noqa: BLE001  # the border: every failure is shown
+                self.post_message(Delivery(partial(show, explained(error))))
+            else:
+                self.post_message(Delivery(fetch))
+                self.post_message(Delivery(listener.done))
+
+        self._work(followed, group)
         return cancel
 
-    async def _followed(
-        self,
-        work: Callable[[], None],
-        cancel: threading.Event,
-        inbox: Inbox[T],
-        listener: Listener[T],
-    ) -> None:
-        try:
-            await in_thread(work, cancel)
-        except Exception as error:  # noqa: BLE001  # the border: every failure is shown
-            failed = listener.failed or self.show_error
-            self.post_message(Delivery(partial(failed, explained(error))))
-            return
-        rest = inbox.take()
-        if rest:
-            self.post_message(Delivery(partial(listener.each, rest)))
-        self.post_message(Delivery(listener.done))
+    def _work(self, work: Callable[[], Awaitable[None]], group: str) -> None:
+        # Given as a function, so that nothing is left unawaited when the console is left at once.
+        self.run_worker(
+            work,  # type: ignore[arg-type]  # Textual's alias hides the type of the result
+            group=group, exclusive=True, exit_on_error=False,
+        )  # fmt: skip
 
     @on(Delivery)
     def _take_delivery(self, message: Delivery) -> None:

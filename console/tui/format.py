@@ -41,9 +41,9 @@ def share(part: int, whole: int) -> str:
 
 
 def bar(part: int, whole: int, width: int) -> str:
-    """A bar of blocks, filled by the part's share; always `width` cells wide."""
+    """A bar as long as the part's share of `width` cells; what is there at all shows."""
     filled = 0 if whole <= 0 else min(width, math.ceil(width * part / whole)) if part > 0 else 0
-    return "█" * filled + "░" * (width - filled)
+    return "█" * filled
 
 
 def local(moment: datetime) -> datetime:

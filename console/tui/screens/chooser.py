@@ -24,7 +24,6 @@ class ChooserScreen(Screen[None]):
     """The known deployments."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Open", id="chooser.open", tooltip="Open this deployment"),
         Binding("a", "add", "Set up another", id="chooser.add",
                 tooltip="Set up a new deployment"),
     ]  # fmt: skip
@@ -39,7 +38,7 @@ class ChooserScreen(Screen[None]):
             (Column("name", 14, 30), Column("directory", 30, 80), Column("known by", 12, 20)),
             id="known",
         )
-        yield Footer(show_command_palette=False)
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         self.query_one(Table).show(

@@ -27,7 +27,7 @@ PAGE = 100
 SETTLE_SECONDS = 0.15
 METRICS = 3
 EXPERIMENTS = (
-    Column("experiment", 12, 40), Column("runs", 6, right=True), Column("active", 9),
+    Column("experiment", 12, 40), Column("runs", 6, right=True), Column("active", 9, wide=44),
 )  # fmt: skip
 RUNS = (
     Column("", 1),
@@ -50,8 +50,6 @@ class ExperimentsScreen(AreaScreen):
         "open": "runs.show",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "enter", "Open", id="experiments.open",
-                tooltip="Go to the runs, and into a run"),
         Binding("i", "details", "Details", id="experiments.show",
                 tooltip="Id, place and tags of the experiment"),
         Binding("slash", "filter", "Filter", key_display="/", id="app.filter",
@@ -191,16 +189,13 @@ class ExperimentsScreen(AreaScreen):
 
     # Going about
 
-    def action_enter(self) -> None:
+    @on(Table.Opened)
+    def enter(self) -> None:
         """Into the runs, or into the run under the cursor."""
         if self.query_one("#runs", Table).has_focus:
             self.action_open()
         else:
             self.action_runs()
-
-    @on(Table.Opened)
-    def _opened(self) -> None:
-        self.action_enter()
 
     def action_runs(self) -> None:
         self.query_one("#runs", Table).focus()

@@ -40,7 +40,7 @@ class FailureScreen(Screen[None]):
             yield Facts(
                 "\n".join(clean(line, 300) for line in self.error.hint.splitlines()), id="hint"
             )
-        yield Footer(show_command_palette=False)
+        yield Footer(show_command_palette=False, compact=True)
 
     def action_retry(self) -> None:
         app = cast("ConsoleApp", self.app)

@@ -67,7 +67,7 @@ class FirstStartScreen(Screen[None], Caller):
             yield Facts(id="wrong", classes="wrong")
             with Horizontal(classes="buttons"):
                 yield Button("Set it up", id="set-up", compact=True)
-        yield Footer(show_command_palette=False)
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         for field in self.query(Input):

@@ -32,8 +32,6 @@ class HomeScreen(AreaScreen):
     CSS_PATH = "home.tcss"
     VERBS: ClassVar[dict[str, str]] = {"refresh": "stack.status", "up": "stack.up"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open_finding", "Open", id="home.open",
-                tooltip="What a finding means and how to mend it"),
         Binding("u", "up", "Up", id="stack.up", tooltip="Bring the stack up"),
         Binding("r", "refresh", "Refresh", id="app.refresh", tooltip="Look again now"),
     ]  # fmt: skip

@@ -33,8 +33,6 @@ class RunScreen(AreaScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,left", "back", "Back", key_display="esc", id="app.back",
                 tooltip="Back to the runs"),
-        Binding("enter", "whole", "Whole value", id="run.whole",
-                tooltip="The whole value under the cursor"),
         Binding("tab", "app.focus_next", "Next column", id="run.next",
                 tooltip="Parameters, metrics, tags"),
         Binding("y", "copy", "Copy id", id="app.copy",

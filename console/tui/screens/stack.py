@@ -73,7 +73,7 @@ class StackScreen(AreaScreen):
 
     def compose_area(self) -> Iterable[Widget]:
         yield Facts(("○ ", "dim"), "Looking…", id="verdict")
-        yield Table(COLUMNS, id="services")
+        yield Table(COLUMNS, id="services", opens=False)
         tabs = Tabs(Tab("Logs", id="tab-logs"), Tab("Details", id="tab-details"))
         tabs.can_focus = False
         yield tabs

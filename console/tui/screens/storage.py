@@ -51,8 +51,6 @@ class StorageScreen(AreaScreen):
     CSS_PATH = "storage.tcss"
     VERBS: ClassVar[dict[str, str]] = {"refresh": "storage.usage"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", id="storage.open",
-                tooltip="Down to the runs of this experiment"),
         Binding("right", "open", "Open", show=False, id="storage.right",
                 tooltip="Down to the runs of this experiment"),
         Binding("escape,left", "back", "Up", key_display="←", id="storage.up",
@@ -157,7 +155,8 @@ def _sum(live: Live[Usage]) -> list[Part]:
     ]  # fmt: skip
     parts.append("\n")
     for name, amount in amounts:
-        parts += [(f"{name} ", "dim"), f"{fmt.size(amount)}   "]
+        if amount:
+            parts += [(f"{name} ", "dim"), f"{fmt.size(amount)}   "]
     for problem in usage.problems[:2]:
         parts += ["\n", ("! ", "warn"), clean(problem, 160)]
     return parts

@@ -20,7 +20,7 @@ from console.tui.widgets.facts import Facts, Part
 from console.tui.widgets.filter import FilterLine
 from console.tui.widgets.table import Cell, Column, Row, Table
 
-COLUMNS = (Column("name", 24, 40), Column("hash", 12, 16), Column("", 24, 40))
+COLUMNS = (Column("name", 20, 40), Column("hash", 12, 16), Column("", 26, 40))
 SEEN = (
     Column("last seen", 10), Column("requests", 9, right=True), Column("failed", 7, right=True),
 )  # fmt: skip
@@ -47,7 +47,8 @@ class UsersScreen(AreaScreen):
         Binding("slash", "filter", "Filter", key_display="/", id="app.filter",
                 tooltip="Only names that hold a text"),
         Binding("y", "copy", "Copy", id="app.copy", tooltip="Send the name to the clipboard"),
-        Binding("r", "refresh", "Refresh", id="app.refresh", tooltip="Read the file again"),
+        Binding("r", "refresh", "Refresh", show=False, id="app.refresh",
+                tooltip="Read the file again"),
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class UsersScreen(AreaScreen):
     def compose_area(self) -> Iterable[Widget]:
         yield Facts(("Reading…", "dim"), id="sum", classes="sum")
         yield FilterLine()
-        yield Table(COLUMNS, id="users", markable=True)
+        yield Table(COLUMNS, id="users", markable=True, opens=False)
         yield Facts(id="notes")
 
     def on_screen_resume(self) -> None:
@@ -141,10 +142,9 @@ class UsersScreen(AreaScreen):
             work = partial(self.deployment.users.add, login.name, login.password)
             self.ask(work, lambda _: self._saved(login, "can log in now"), group="change")
 
-    @on(Table.Opened, "#users")
     def action_password(self) -> None:
         name = self.query_one("#users", Table).key
-        if name is not None and self.check_action("password", ()):
+        if name is not None:
             self.app.push_screen(UserFormModal(name), self._passwd)
 
     def _passwd(self, login: Login | None) -> None:

@@ -31,9 +31,11 @@ class FilterLine(Input):
     def __init__(self) -> None:
         super().__init__(placeholder="Filter", classes="filter", compact=True)
         self.cursor_blink = False
+        self.can_focus = False
 
     def open(self) -> None:
         """Show the line and type into it."""
+        self.can_focus = True
         self.add_class("-open")
         self.focus()
 
@@ -48,6 +50,7 @@ class FilterLine(Input):
     def action_leave(self) -> None:
         if not self.value:
             self.remove_class("-open")
+            self.can_focus = False
         self.post_message(self.Left())
 
     def action_clear(self) -> None:

@@ -98,7 +98,7 @@ class LogView(ScrollView, can_focus=True):
         width = max((cell_len(line.text) + 28 for line in self._shown[-500:]), default=0)
         self.virtual_size = Size(width, len(self._shown))
         if follow:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self.scroll_end(animate=False, immediate=True, x_axis=False, force=True)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:

@@ -65,6 +65,7 @@ class Table(ScrollView, can_focus=True):
     Args:
         columns: What is shown, from left to right.
         markable: `space` marks rows.
+        opens: `enter` opens a row.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -81,7 +82,7 @@ class Table(ScrollView, can_focus=True):
         Binding("g,home", "edge(-1)", "Top", show=False, id="move.top", tooltip="The first row"),
         Binding("G,end", "edge(1)", "Bottom", show=False, id="move.bottom",
                 tooltip="The last row"),
-        Binding("enter", "open", "Open", show=False, id="move.open", tooltip="Open this row"),
+        Binding("enter", "open", "Open", id="move.open", tooltip="Open this row"),
     ]  # fmt: skip
 
     cursor: var[int] = var(0, init=False)
@@ -123,11 +124,12 @@ class Table(ScrollView, can_focus=True):
 
     def __init__(
         self, columns: Sequence[Column], *, id: str | None = None,  # noqa: A002  # Textual's name
-        markable: bool = False, header: bool = True,
+        markable: bool = False, header: bool = True, opens: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(id=id)
         self.columns = tuple(columns)
         self.markable = markable
+        self.opens = opens
         self.head = 1 if header else 0
         self.rows: list[Row] = []
         self.marks: set[str] = set()
@@ -225,8 +227,12 @@ class Table(ScrollView, can_focus=True):
     def action_edge(self, direction: int) -> None:
         self.action_move(direction * len(self.rows))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave `enter` out of the footer where it does nothing."""
+        return action != "open" or self.opens
+
     def action_open(self) -> None:
-        if self.key is not None:
+        if self.opens and self.key is not None:
             self.post_message(self.Opened(self, self.key))
 
     def on_click(self, event: events.Click) -> None:
