@@ -101,9 +101,11 @@ def test_everything_has_its_owner_and_the_sums_agree(dep: Deployment) -> None:
     assert usage.trash == Amount(1007, 2)
     assert usage.orphans == Amount(36, 2)
     assert usage.unknown == Amount(60, 2)
-    parts = [usage.orphans, usage.unknown, *usage.experiments]
-    assert usage.bytes == sum(part.bytes for part in parts) == 1250
-    assert usage.objects == sum(part.objects for part in parts) == 10
+    parts = [(usage.orphans.bytes, usage.orphans.objects)]
+    parts += [(usage.unknown.bytes, usage.unknown.objects)]
+    parts += [(each.bytes, each.objects) for each in usage.experiments]
+    assert usage.bytes == sum(size for size, _ in parts) == 1250
+    assert usage.objects == sum(count for _, count in parts) == 10
     assert usage.free_bytes is not None
     assert usage.problems == ()
 
@@ -238,9 +240,9 @@ def test_folders_that_may_not_be_read_are_named(tmp_path: Path) -> None:
         (root / folder / "x").write_bytes(b"12")
         if folder != "open":
             (root / folder).chmod(0o700)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith("pytest-") or folder.parent.name.startswith("pytest-"):
-            folder.chmod(0o755)
+    for above in (tmp_path, *tmp_path.parents):
+        if above.name.startswith("pytest-") or above.parent.name.startswith("pytest-"):
+            above.chmod(0o755)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -259,9 +261,9 @@ def test_folders_that_may_not_be_read_are_named(tmp_path: Path) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     os.close(writer)
-    found, count, last, every, root_said = os.read(reader, 100_000).decode().split("|")
+    listing, count, last, every, root_said = os.read(reader, 100_000).decode().split("|")
     os.close(reader)
-    assert found == "[('open/x', 2)]"
+    assert listing == "[('open/x', 2)]"
     assert (count, last) == ("51", "11 more could not be read")
     assert "many" in every
     assert "Permission denied" in every

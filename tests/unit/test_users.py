@@ -315,9 +315,14 @@ def test_the_hash_is_made_before_the_lock_is_taken(
 ) -> None:
     dep.users.add("first", Secret("x"))
     monkeypatch.setattr("console.core.files.LOCK_SECONDS", 0.01)
-    hashed = []
+    hashed: list[Secret] = []
     real = dep.users._hash
-    monkeypatch.setattr(dep.users, "_hash", lambda password: hashed.append(1) or real(password))
+
+    def noted(password: Secret) -> bytes:
+        hashed.append(password)
+        return real(password)
+
+    monkeypatch.setattr(dep.users, "_hash", noted)
     with (
         locked(dep.paths.run / "users.lock", "the users"),
         pytest.raises(ConsoleError, match="Another process"),
