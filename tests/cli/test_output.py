@@ -1,0 +1,164 @@
+"""Tables, JSON and narration."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.cli.output import BLOCK, Output
+from console.cli.tables import GAP, Column, Layout, Marked, Tone, width_of
+from console.core.progress import Progress
+
+
+class Screen(io.TextIOWrapper):
+    """A stream that says it is a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
+
+    def isatty(self) -> bool:
+        return True
+
+    def text(self) -> str:
+        """What was written."""
+        buffer = self.buffer
+        assert isinstance(buffer, io.BytesIO)
+        return buffer.getvalue().decode()
+
+
+@dataclass(frozen=True)
+class Value:
+    text: str
+    number: float = 0.0
+
+
+@given(st.lists(st.tuples(st.text(max_size=80), st.text(max_size=80)), min_size=1, max_size=9))
+def test_rows_are_one_safe_line_of_one_width(rows: list[tuple[str, str]]) -> None:
+    columns = [Column("A"), Column("B")]
+    layout = Layout(columns, rows, terminal=40)
+    for line in [layout.head(), *layout.lines(rows)]:
+        assert len(line.splitlines()) <= 1
+        assert "\x1b" not in line
+        assert width_of(line) <= 40
+
+
+def test_what_is_copied_is_never_cut() -> None:
+    layout = Layout([Column("ID", keep=True), Column("N")], [("x" * 32, "y" * 50)], terminal=50)
+    assert layout.line(("x" * 32, "y" * 50)) == "x" * 32 + GAP + "y" * 15 + "…"
+
+
+def test_wide_letters_count_twice() -> None:
+    layout = Layout([Column("A"), Column("B")], [("日本", "x"), ("abcd", "y")])
+    assert [*layout.lines([("日本", "x"), ("abcd", "y")])] == ["日本  x", "abcd  y"]
+
+
+def test_numbers_stand_at_the_right_and_colour_does_not_shift() -> None:
+    rows: list[list[str | Marked]] = [[Marked("9", Tone.BAD), "a"], ["10", "b"]]
+    layout = Layout([Column("N", right=True), Column("T")], rows, colour=True)
+    assert [*layout.lines(rows)] == [" \x1b[31m9\x1b[0m  a", "10  b"]
+
+
+def test_markup_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().table([Column("A")], ["[/b] [red]x"], lambda text: [text], "")
+    assert capsys.readouterr().out == "A\n[/b] [red]x\n"
+
+
+def test_long_tables_are_written_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
+    def rows() -> Iterator[str]:
+        for number in range(BLOCK * 2):
+            yield str(number)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        Output().table([Column("A")], rows(), lambda text: [text], "")
+    assert len(capsys.readouterr().out.splitlines()) == 1 + BLOCK * 2
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_json_cannot_say_is_null(capsys: pytest.CaptureFixture[str], number: float) -> None:
+    Output().json(Value("x", number))
+    assert capsys.readouterr().out == '{"text":"x","number":null}\n'
+
+
+@given(st.text())
+def test_json_is_the_same_text_and_safe_on_a_terminal(text: str) -> None:
+    screen = Screen()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", screen)
+        Output().json(Value(text))
+    shown = screen.text()
+    assert json.loads(shown)["text"] == text
+    assert not [
+        letter for letter in shown
+        if (ord(letter) < 32 and letter != "\n") or 127 <= ord(letter) < 160
+        or letter in "\u202e\u2066\u2028"
+    ]  # fmt: skip
+
+
+def test_json_is_pretty_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    Output().json(Value("x"))
+    assert screen.text() == '{\n  "text": "x",\n  "number": 0.0\n}\n'
+
+
+def test_an_array_that_breaks_off_is_not_closed(capsys: pytest.CaptureFixture[str]) -> None:
+    def values() -> Iterator[Value]:
+        yield Value("one")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        Output().json_array(values())
+    out = capsys.readouterr().out
+    assert out.startswith('[{"text":"one"')
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(out)
+
+
+def test_paths_that_are_no_text(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().json({"path": Path("/a/\udcff")})
+    assert json.loads(capsys.readouterr().out) == {"path": "/a/\ufffd"}
+
+
+def test_quiet_keeps_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output(quiet=True)
+    output.note("a note")
+    output.warn("a warning\x1b[2J")
+    output.problem("a problem", "a hint")
+    assert capsys.readouterr().err == "Warning: a warning\nError: a problem\na hint\n"
+
+
+def test_narration_that_nobody_reads_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    output = Output()
+    output.note("to nobody")
+    with output.progress() as show:
+        show(Progress("to nobody either"))
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr("console.cli.output.REDRAW_SECONDS", 0)
+    with Output().progress() as show:
+        show(Progress("fetching", 1, 4, "packages"))
+        show(Progress("fetching", 2, 4, "packages"))
+        show(Progress("walking", 1_234, None, "objects"))
+    shown = screen.text()
+    assert f"\r\x1b[Kfetching  {'━' * 6}{'─' * 18} 25 %" in shown
+    assert f"\r\x1b[Kfetching  {'━' * 12}{'─' * 12} 50 %" in shown
+    assert "walking  1,234 objects" in shown
+    assert shown.endswith("\r\x1b[Kwalking\n")
