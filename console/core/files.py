@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
@@ -74,6 +75,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 if before is None:
+                    _as_folder(file.fileno(), path.parent)
                     os.fchmod(file.fileno(), mode)
                 else:
                     if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
@@ -105,16 +107,35 @@ def sweep(path: Path) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Add one line in a single write, so that lines of several writers never mix.
+    """Add one line, in a single write and under a lock: lines of several writers never mix.
+
+    A line that a full disk or a kill cut short is ended first, so that it takes no other with it.
 
     Raises:
         OSError: The caller decides what a lost line means.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(handle, line.rstrip(b"\n") + b"\n")
+        _as_folder(handle, path.parent)
+        fcntl.flock(handle, fcntl.LOCK_EX)  # another's half-written line is not a torn one
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        record = (b"\n" if torn else b"") + line.rstrip(b"\n") + b"\n"
+        if os.write(handle, record) < len(record):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(handle)
+
+
+def _as_folder(handle: int, folder: Path) -> None:
+    """Give what root makes to the owner of the folder it is made in.
+
+    Else a lock that `sudo` made would shut out the person whose deployment it is.
+    """
+    if os.geteuid() == 0 and os.fstat(handle).st_uid == 0:
+        owner = folder.stat()
+        if owner.st_uid != 0:
+            os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 @contextlib.contextmanager
@@ -129,6 +150,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
     with explained(path):
         try:
             with FileLock(path, timeout=LOCK_SECONDS, mode=0o600):
+                _own(path)
                 yield
         except Timeout as error:
             raise BusyError(
@@ -143,6 +165,15 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
         if not path.is_dir():
             path.mkdir(parents=True, mode=mode)
             path.chmod(mode)
+            _own(path)
+
+
+def _own(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _as_folder(handle, path.parent)
+    finally:
+        os.close(handle)
 
 
 def free_bytes(path: Path) -> int:

@@ -83,10 +83,15 @@ def known() -> list[Known]:
     for folder, source in _folders():
         for row in _read(folder / FILE).deployments:
             directory = Path(row.directory)
-            found.setdefault(directory, Known(row.name, directory, source))
+            found.setdefault(_real(directory), Known(row.name, directory, source))
     for directory in _running():
-        found.setdefault(directory, Known(directory.name, directory, "running"))
+        found.setdefault(_real(directory), Known(directory.name, directory, "running"))
     return list(found.values())
+
+
+def _real(directory: Path) -> Path:
+    """One spelling of a directory, whatever links lead to it."""
+    return Path(os.path.realpath(directory))
 
 
 def _running() -> list[Path]:
@@ -96,18 +101,20 @@ def _running() -> list[Path]:
     directories = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if "mlflow_console_server" in words and "--directory" in words:
+        if "mlflow_console_server" in words and "--directory" in words[:-1]:
             directories.append(Path(words[words.index("--directory") + 1]))
     return directories
 
 
 def _read(path: Path) -> Register:
-    try:
-        return msgspec.toml.decode(path.read_bytes(), type=Register)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return Register()
-    except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
-        raise SettingsError(f"{path}: {error}", "Mend or remove that file.") from error
+    with files.explained(path):
+        try:
+            return settings.load_text(path.read_bytes(), path, Register)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return Register()
+        except SettingsError as error:
+            error.hint = f"{error.hint} Or remove that file: it only lists deployments."
+            raise
 
 
 def add(name: str, directory: Path) -> None:
@@ -154,20 +161,41 @@ def choose(wanted: str | None) -> Path:
     wanted = wanted or os.environ.get("MLFLOW_CONSOLE_DEPLOYMENT") or None
     if wanted:
         return _named(wanted)
-    here = Path.cwd()
-    if is_deployment(here):
+    here = _here()
+    if here and is_deployment(here):
         return here
     candidates = known()
-    if len(candidates) == 1:
+    if len(candidates) == 1 and _trusted(candidates[0]):
         return candidates[0].directory
     if candidates:
         names = ", ".join(f"{each.name} ({each.directory})" for each in candidates)
-        raise NoDeploymentError(
-            f"Several deployments are known: {names}", "Choose one with --deployment NAME."
-        )
+        several = "Several deployments are" if len(candidates) > 1 else "Another account's is"
+        raise NoDeploymentError(f"{several} known: {names}", "Choose one with --deployment NAME.")
     raise NoDeploymentError(
         "There is no deployment yet", "Set one up with `mlflow-console init DIRECTORY`."
     )
+
+
+def _trusted(candidate: Known) -> bool:
+    """Whether it may be taken without being named.
+
+    Any account can start a process that looks like a supervisor; root must not run what lies in
+    a stranger's directory because it was the only one found.
+    """
+    if candidate.source != "running":
+        return True
+    try:
+        owner = candidate.directory.stat().st_uid
+    except OSError:
+        return False
+    return owner in (0, os.geteuid())
+
+
+def _here() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None  # it was removed under us
 
 
 def _named(wanted: str) -> Path:
@@ -179,7 +207,7 @@ def _named(wanted: str) -> Path:
         )
     if by_name:
         return by_name.pop()
-    directory = Path(wanted).expanduser().absolute()
+    directory = _real(Path(os.path.expanduser(wanted)))
     if directory.is_dir() or "/" in wanted:
         return directory
     raise UsageError(

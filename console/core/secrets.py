@@ -41,7 +41,10 @@ def read_secret(path: Path) -> Secret:
         ConsoleError: The file is missing, empty or not for this account.
     """
     with explained(path):
-        value = path.read_text().strip()
+        try:
+            value = path.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise ConsoleError(f"{path} holds no text, so no password") from error
     if not value:
         raise ConsoleError(f"{path} is empty")
     return Secret(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -81,7 +82,7 @@ class PersonSettings(Table, frozen=True):
     read_only: bool = False
 
 
-S = TypeVar("S", Settings, PersonSettings)
+S = TypeVar("S", bound=Table)
 
 
 def load(path: Path, kind: type[S]) -> S:
@@ -93,6 +94,11 @@ def load(path: Path, kind: type[S]) -> S:
     """
     with explained(path):
         text = path.read_bytes()
+    return load_text(text, path, kind)
+
+
+def load_text(text: bytes, path: Path, kind: type[S]) -> S:
+    """What the text of the file `path` says; raises SettingsError as `load` does."""
     try:
         raw = msgspec.toml.decode(text)
     except (msgspec.DecodeError, ValueError) as error:
@@ -100,7 +106,7 @@ def load(path: Path, kind: type[S]) -> S:
             f"{path} is not valid TOML: {error}",
             "It may have been cut short; mend it by hand, nothing else was touched.",
         ) from error
-    number = raw.get("format", FORMAT if kind is PersonSettings else None)
+    number = raw.get("format")
     if isinstance(number, int) and number > FORMAT:
         raise SettingsError(
             f"{path} has format {number}, this version knows formats up to {FORMAT}",
@@ -113,8 +119,11 @@ def load(path: Path, kind: type[S]) -> S:
 
 
 def _plain(error: msgspec.ValidationError) -> str:
-    """The message of msgspec with `$.server.port` written as a person would."""
-    return str(error).replace("`$.", "`").replace(" - at `$`", "")
+    """The message of msgspec with `$.server.port` and patterns written as a person would."""
+    said = str(error).replace("`$.", "`").replace(" - at `$`", "")
+    return re.sub(
+        r"Expected `str` matching regex '.*'", "Expected letters, digits, dots and dashes", said
+    )
 
 
 def dump(settings: Settings) -> bytes:

@@ -37,14 +37,16 @@ class Stream(Generic[T], Iterator[T]):
         self._ended = False
         self._error: ConsoleError | None = None
         self._produce = produce
+        hub.add(self)  # first: a source that ends at once takes itself out
         threading.Thread(target=self._run, name="stream", daemon=True).start()
-        hub.add(self)
 
     def _run(self) -> None:
         try:
             self._produce(self._cancel, self._emit)
         except ConsoleError as error:
             self._error = error
+        except Exception as error:  # noqa: BLE001  # a reader on another thread must learn of it
+            self._error = ConsoleError(f"This stopped by a defect: {type(error).__name__}: {error}")
         finally:
             with self._changed:
                 self._ended = True

@@ -1,0 +1,76 @@
+"""Whatever comes from outside: nothing of it steers the terminal."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from console.core.text import clean
+
+BIDI = set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Mostly what hurts: escapes, controls, marks, lone surrogates, and what escapes are made of.
+HOSTILE = st.text(
+    st.one_of(
+        st.characters(),
+        st.sampled_from("\x1b\x9b[];?0123456789mHJ\x07\\\r\n\t\x00\x7f\u2028\u2029\ufeff\ud800"),
+        st.sampled_from(sorted(BIDI)),
+    ),
+    max_size=400,
+)
+
+
+def unsafe(text: str) -> list[str]:
+    return [
+        each
+        for each in text
+        if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") or each in BIDI | {"\ufeff"}
+    ]
+
+
+@given(HOSTILE, st.integers(1, 300))
+@example("\x1b" * 100 + "[0m", 50)
+@example("\x1b\x1b[0m[31mred", 80)
+@example("\x9b31m", 10)
+@example("x" * 264 + "\x1b[31m", 50)
+@example("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", 50)
+def test_nothing_unsafe_is_left_and_nothing_is_too_long(text: str, limit: int) -> None:
+    result = clean(text, limit)
+    assert unsafe(result) == []
+    assert len(result) <= limit
+    assert clean(result, limit) == result
+
+
+@given(st.text(st.characters(exclude_categories=("Cc", "Cs", "Cf", "Zl", "Zp")), max_size=200))
+@example("RF Tree Numbers [b] 木 🙂 ñ é")
+def test_harmless_text_is_left_as_it_is(text: str) -> None:
+    assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07after", "after"),
+        ("\x1b]0;title\x1b\\after", "after"),
+        ("a\nb\tc\r", "a↵b c↵"),
+        ("\x00\x07", "␀␇"),
+        ("gro\u202eexe.txt", "gro�exe.txt"),
+        ("\x7f\x85\ud800", "���"),
+        ("x" * 201, "x" * 199 + "…"),
+        ("x" * 200, "x" * 200),
+        ("", ""),
+    ],
+)
+def test_what_becomes_of(text: str, shown: str) -> None:
+    assert clean(text) == shown
+
+
+def test_ten_megabytes_cost_nothing() -> None:
+    text = "\x1b[31m" * 2_000_000
+    began = time.perf_counter()
+    clean(text)
+    assert time.perf_counter() - began < 0.05
