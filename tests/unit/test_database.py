@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from console.core.database.database import Root, Running, from_epoch_ms
+from console.core.database.database import Root, RunCount, Running, from_epoch_ms
 from console.core.database.service import DatabaseService
 from console.core.deployment import Deployment
 from console.core.errors import AccessError, BusyError, ConsoleError, UnreachableError
@@ -21,11 +21,13 @@ from console.core.settings import ServerSettings, Settings
 
 # The columns that are read, as MLflow 3.17 makes them; the real ones are in
 # test_experiments_server.py.
+LAST = datetime(2023, 11, 14, 22, 13, 22, tzinfo=UTC)
 TABLES = """
     CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY, name VARCHAR(256),
         artifact_location VARCHAR(256), lifecycle_stage VARCHAR(32));
     CREATE TABLE runs (run_uuid VARCHAR(32) PRIMARY KEY, name VARCHAR(250), user_id VARCHAR(256),
-        status VARCHAR(9), start_time BIGINT, lifecycle_stage VARCHAR(20), experiment_id INTEGER);
+        status VARCHAR(9), start_time BIGINT, end_time BIGINT,
+        lifecycle_stage VARCHAR(20), experiment_id INTEGER);
     CREATE TABLE tags (key VARCHAR(250), value VARCHAR(8000), run_uuid VARCHAR(32),
         PRIMARY KEY (key, run_uuid));
     CREATE TABLE logged_models (model_id VARCHAR(36) PRIMARY KEY, experiment_id INTEGER,
@@ -33,11 +35,11 @@ TABLES = """
     CREATE TABLE trace_info (request_id VARCHAR(50) PRIMARY KEY, experiment_id INTEGER);
     INSERT INTO experiments VALUES (1, 'alpha', 'mlflow-artifacts:/1', 'active'),
         (2, 'beta [/x]', NULL, 'deleted');
-    INSERT INTO runs VALUES ('a', 'one', 'u', 'RUNNING', 1700000000000, 'active', 1),
-        ('b', NULL, 'u', 'RUNNING', 1700000001000, 'active', 1),
-        ('c', 'three', 'u', 'FINISHED', 1, 'active', 1),
-        ('d', 'four', 'u', 'RUNNING', 1, 'deleted', 1),
-        ('e', 'five', NULL, 'FAILED', 1, 'deleted', 2);
+    INSERT INTO runs VALUES ('a', 'one', 'u', 'RUNNING', 1700000000000, NULL, 'active', 1),
+        ('b', NULL, 'u', 'RUNNING', 1700000001000, NULL, 'active', 1),
+        ('c', 'three', 'u', 'FINISHED', 1, 1700000002000, 'active', 1),
+        ('d', 'four', 'u', 'RUNNING', 1, NULL, 'deleted', 1),
+        ('e', 'five', NULL, 'FAILED', 1, 1800000000000, 'deleted', 2);
     INSERT INTO tags VALUES ('mlflow.user', 'ada', 'a'), ('other', 'eve', 'b');
     INSERT INTO logged_models VALUES ('m-1', 1, 'active'), ('m-2', 2, 'deleted');
     INSERT INTO trace_info VALUES ('tr-1', 1);
@@ -63,7 +65,7 @@ def database(dep: Deployment) -> DatabaseService:
 
 
 def test_what_it_answers(database: DatabaseService) -> None:
-    assert database.run_counts() == {"1": 3}
+    assert database.run_counts() == {"1": RunCount(3, LAST)}
     assert database.roots() == [
         Root("1", "alpha", "active", "mlflow-artifacts:/1"),
         Root("2", "beta [/x]", "deleted", ""),
@@ -85,7 +87,7 @@ def test_who_is_at_work(database: DatabaseService) -> None:
 
 def test_any_thread_may_ask(database: DatabaseService) -> None:
     database.roots()
-    found: list[dict[str, int]] = []
+    found: list[dict[str, RunCount]] = []
     threads = [
         threading.Thread(target=lambda: found.append(database.run_counts())) for _ in range(8)
     ]
@@ -93,7 +95,7 @@ def test_any_thread_may_ask(database: DatabaseService) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [{"1": 3}] * 8
+    assert found == [{"1": RunCount(3, LAST)}] * 8
 
 
 def test_a_missing_database_is_not_made(dep: Deployment) -> None:
@@ -210,7 +212,8 @@ def test_nothing_is_opened_for_writing(
     script = (
         "import sys; from pathlib import Path;"
         "from console.core.database.sqlite import SqliteDatabase;"
-        "d = SqliteDatabase(Path(sys.argv[1])); assert d.run_counts() == {'1': 3}; list(d.runs())"
+        "d = SqliteDatabase(Path(sys.argv[1])); "
+        "assert d.run_counts()['1'].runs == 3; list(d.runs())"
     )
     trace = tmp_path / "trace"
     subprocess.run(

@@ -239,7 +239,7 @@ def test_runs_that_are_not_there(dep: Deployment, made: dict[str, str]) -> None:
 
 
 def test_the_database_agrees(dep: Deployment, made: dict[str, str]) -> None:
-    assert dep.database.run_counts() == {
+    assert {key: count.runs for key, count in dep.database.run_counts().items()} == {
         made["alpha"]: 4,
         made["odd"]: 1,
         made["number"]: 1,

@@ -35,6 +35,18 @@ class Root:
     artifact_location: str
 
 
+class RunCount(NamedTuple):
+    """The active runs of an experiment.
+
+    Attributes:
+        runs: How many there are.
+        last: When the latest of them began or ended.
+    """
+
+    runs: int
+    last: datetime | None
+
+
 class RunRow(NamedTuple):
     """A run, without its parameters, metrics and tags."""
 
@@ -82,8 +94,8 @@ class Database(Protocol):
     be called from any thread.
     """
 
-    def run_counts(self) -> dict[str, int]:
-        """The number of active runs by experiment id; an experiment without any is left out."""
+    def run_counts(self) -> dict[str, RunCount]:
+        """The active runs by experiment id; an experiment without any is left out."""
 
     def roots(self) -> list[Root]:
         """Every experiment, deleted ones too."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from console.core.database.database import Database, ModelRow, Root, Running, RunRow, TraceRow
+from console.core.database.database import (
+    Database,
+    ModelRow,
+    Root,
+    RunCount,
+    Running,
+    RunRow,
+    TraceRow,
+)
 from console.core.deployment import Deployment
 
 
@@ -22,8 +30,8 @@ class DatabaseService:
 
         return SqliteDatabase(self.deployment.paths.database)
 
-    def run_counts(self) -> dict[str, int]:
-        """The number of active runs by experiment id, counted by the database."""
+    def run_counts(self) -> dict[str, RunCount]:
+        """The active runs by experiment id, counted by the database."""
         return self.database.run_counts()
 
     def roots(self) -> list[Root]:

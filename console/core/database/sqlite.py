@@ -13,6 +13,7 @@ from urllib.parse import quote
 from console.core.database.database import (
     ModelRow,
     Root,
+    RunCount,
     Running,
     RunRow,
     TraceRow,
@@ -25,7 +26,8 @@ BUSY_SECONDS = 2.0  # how long a writer may make us wait before we say so
 
 # Tables and columns: mlflow/store/tracking/dbmodels/models.py.
 _COUNTS = """
-    SELECT experiment_id, COUNT(*) FROM runs WHERE lifecycle_stage = 'active'
+    SELECT experiment_id, COUNT(*), MAX(MAX(COALESCE(start_time, 0), COALESCE(end_time, 0)))
+    FROM runs WHERE lifecycle_stage = 'active'
     GROUP BY experiment_id"""
 _ROOTS = """
     SELECT experiment_id, name, lifecycle_stage, COALESCE(artifact_location, '')
@@ -56,8 +58,11 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def run_counts(self) -> dict[str, int]:
-        return {str(experiment_id): count for experiment_id, count in self._ask(_COUNTS)}
+    def run_counts(self) -> dict[str, RunCount]:
+        return {
+            str(experiment_id): RunCount(count, from_epoch_ms(last))
+            for experiment_id, count, last in self._ask(_COUNTS)
+        }
 
     def roots(self) -> list[Root]:
         return [

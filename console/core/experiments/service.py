@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from console.core.database.database import from_epoch_ms
+from console.core.database.database import RunCount, from_epoch_ms
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, UsageError
 from console.core.experiments.client import Client
@@ -17,6 +17,7 @@ from console.core.text import clean
 __all__ = ["Experiment", "ExperimentsService", "Page", "Run", "RunsService"]
 
 LISTING_PAGE = 1000  # experiments a request
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Experiment:
 
     Attributes:
         lifecycle_stage: "active" or "deleted".
+        updated_at: When it, or the latest of its active runs, last changed.
         runs: Its number of active runs; None when the database cannot be asked.
     """
 
@@ -60,7 +62,6 @@ class ExperimentsService:
                 page = store.search_experiments(
                     view_type=view,
                     max_results=LISTING_PAGE,
-                    order_by=["last_update_time DESC"],
                     page_token=token,
                 )
                 found.update((each.experiment_id, _experiment(each)) for each in page)
@@ -68,7 +69,8 @@ class ExperimentsService:
                 if not token:
                     break
         counts = self._counts()
-        return [_counted(experiment, counts) for experiment in found.values()]
+        experiments = [_counted(experiment, counts) for experiment in found.values()]
+        return sorted(experiments, key=lambda each: each.updated_at or _NEVER, reverse=True)
 
     @operation("experiments.show")
     def show(self, experiment: str) -> Experiment:
@@ -82,8 +84,8 @@ class ExperimentsService:
         """
         return _counted(find(self._client, experiment), self._counts())
 
-    def _counts(self) -> dict[str, int] | None:
-        """The numbers of runs; None when the database cannot be asked, as the rest stands."""
+    def _counts(self) -> dict[str, RunCount] | None:
+        """The runs of each experiment; None when the database cannot be asked."""
         try:
             return self.deployment.database.run_counts()
         except ConsoleError:
@@ -130,7 +132,10 @@ def _experiment(experiment: Any) -> Experiment:
     )
 
 
-def _counted(experiment: Experiment, counts: dict[str, int] | None) -> Experiment:
+def _counted(experiment: Experiment, counts: dict[str, RunCount] | None) -> Experiment:
     if counts is None:
         return experiment
-    return replace(experiment, runs=counts.get(experiment.experiment_id, 0))
+    runs, last = counts.get(experiment.experiment_id, RunCount(0, None))
+    # MLflow's own time of the last update stands still while runs come and go.
+    times = [at for at in (experiment.updated_at, last) if at]
+    return replace(experiment, runs=runs, updated_at=max(times, default=None))
