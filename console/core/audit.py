@@ -57,12 +57,17 @@ def entry(
         sudo_user=os.environ.get("SUDO_USER"),
         ssh_client=ssh[0] if ssh else None,
         operation=operation,
-        target=target,
+        target=_utf8(target),
         deployment=deployment,
-        directory=str(directory),
+        directory=_utf8(str(directory)),
         outcome=outcome,
-        error=error,
+        error=None if error is None else _utf8(error),
     )
+
+
+def _utf8(text: str) -> str:
+    """Text that JSON can carry: the path of a folder may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def account() -> str:
@@ -85,9 +90,11 @@ def write(path: Path, line: Entry) -> None:
 @implements("deployment.audit")
 def read(path: Path) -> Iterator[Entry]:
     """The entries, oldest first; lines that a killed write cut short are left out."""
-    if not path.exists():
-        return
-    with files.explained(path), path.open("rb") as lines:
+    with files.explained(path):
+        if not path.exists():
+            return
+        lines = path.open("rb")
+    with files.explained(path), lines:
         for line in lines:
             try:
                 yield msgspec.json.decode(line, type=Entry)

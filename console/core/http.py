@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from console.core.errors import UnreachableError
 from console.core.secrets import Secret
+
+if TYPE_CHECKING:
+    import urllib3
 
 LARGEST_ANSWER = 1_000_000
 
@@ -41,7 +46,7 @@ def get(
     Args:
         url: With scheme; never with a password in it.
         credentials: For HTTP Basic.
-        timeout: Seconds for connecting and for each read.
+        timeout: Seconds for connecting, for each read, and for the whole body.
         host: Another name for the Host header than the URL's.
 
     Raises:
@@ -60,11 +65,24 @@ def get(
             response = pool.request(
                 "GET", url, headers=headers, redirect=False, preload_content=False
             )
-            body = response.read(LARGEST_ANSWER)
+            body = _body(response, url, time.monotonic() + timeout)
             response.release_conn()
         except urllib3.exceptions.HTTPError as error:
             raise UnreachableError(_sentence(url, error)) from error
     return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, body)
+
+
+def _body(response: urllib3.BaseHTTPResponse, url: str, deadline: float) -> bytes:
+    """At most a megabyte, even from a server that sends a byte now and then for ever."""
+    body = b""
+    while len(body) < LARGEST_ANSWER:
+        piece = response.read1(LARGEST_ANSWER - len(body))
+        if not piece:
+            break
+        body += piece
+        if time.monotonic() > deadline:
+            raise UnreachableError(f"{url} does not answer in time")
+    return body
 
 
 def _sentence(url: str, error: Exception) -> str:

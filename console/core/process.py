@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,7 +97,8 @@ def lines(
         )  # fmt: skip
     except OSError as error:
         raise ConsoleError(f"{argv[0]} cannot be started: {error.strerror}") from error
-    watch = threading.Thread(target=_end_when, args=(cancel, child), daemon=True)
+    read = threading.Event()
+    watch = threading.Thread(target=_end_when, args=(cancel, child, read), daemon=True)
     watch.start()
     tail: list[str] = []
     try:
@@ -105,7 +107,11 @@ def lines(
             yield line
         code = child.wait()
     finally:
+        read.set()
+        watch.join()
         _end(child)
+        if child.stdout is not None:
+            child.stdout.close()
     if cancel.is_set():
         raise CancelledError("Cancelled")
     yield Finished(code, "\n".join(tail))
@@ -118,17 +124,25 @@ def _text(child: subprocess.Popen[str]) -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-def _end_when(cancel: threading.Event, child: subprocess.Popen[str]) -> None:
-    while child.poll() is None:
-        if cancel.wait(0.2):
-            _end(child)
-            return
+def _end_when(cancel: threading.Event, child: subprocess.Popen[str], read: threading.Event) -> None:
+    """End the child's session when cancelled, until its output was read to the end.
+
+    The child may have ended long before: what it left behind holds the other end of the pipe.
+    Nobody reaps it while it is read, so its number still means its session.
+    """
+    while not read.wait(0.1):
+        if cancel.is_set():
+            for number in (15, 9):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, number)
+                if read.wait(5):
+                    return
 
 
 def _end(child: subprocess.Popen[str]) -> None:
     """End a child of ours with its whole session; it has one of its own."""
-    if child.poll() is not None:
-        return
+    if child.returncode is not None:
+        return  # reaped: its number may mean somebody else
     for number in (15, 9):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, number)
@@ -150,7 +164,26 @@ def find(pid: int, start_time: float) -> psutil.Process | None:
         process = psutil.Process(pid)
         same = abs(process.create_time() - start_time) < START_TOLERANCE_SECONDS
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
+    except (psutil.Error, ValueError):  # a number below zero is no pid
+        return None
+
+
+def find_by_ticks(pid: int, ticks: int, words: Sequence[str]) -> psutil.Process | None:
+    """The process with this pid, if it started at this tick since boot and runs what is named.
+
+    Args:
+        pid: Its process id.
+        ticks: Clock ticks since boot, field 22 of /proc/PID/stat (proc_pid_stat(5)).
+        words: All of these stand in its command line: ticks alone come again after a reboot.
+    """
+    import psutil  # noqa: PLC0415  # first use, not start-up
+
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        process = psutil.Process(pid)
+        same = int(stat[stat.rindex(")") + 2 :].split()[19]) == ticks
+        return process if same and set(words) <= set(process.cmdline()) else None
+    except (psutil.Error, OSError, ValueError):
         return None
 
 
@@ -207,14 +240,14 @@ def terminate(processes: Sequence[psutil.Process], seconds: float) -> None:
     """
     import psutil  # noqa: PLC0415  # first use, not start-up
 
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=seconds)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    _, alive = psutil.wait_procs(alive, timeout=5)
+    alive = list(processes)
+    for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5)):
+        asked = []
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+                asked.append(process)
+        _, alive = psutil.wait_procs(asked, timeout=patience)
     if alive:
         names = ", ".join(str(process.pid) for process in alive)
         raise ConsoleError(f"Process {names} does not end, not even killed")
