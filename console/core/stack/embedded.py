@@ -44,6 +44,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
     pid: int
     start_time: float
+    start_ticks: int | None = None
     child_pid: int | None = None
     child_started_at: datetime | None = None
     restarts: int = 0
@@ -197,6 +198,9 @@ class EmbeddedDriver:
             if supervisor is not None:
                 self._end([supervisor])
             self._end(self._stragglers())
+            with files.explained(self._record):
+                # It was stopped on purpose: how it ended, perhaps killed, is no news any more.
+                self._record.unlink(missing_ok=True)
 
     @staticmethod
     def _end(processes: Sequence[psutil.Process]) -> None:
@@ -212,16 +216,34 @@ class EmbeddedDriver:
 
     # Looking
 
+    @property
+    def _record(self) -> Path:
+        return self._paths.run / "tracking.json"
+
     def _recorded(self) -> Recorded | None:
-        try:
-            return msgspec.json.decode((self._paths.run / "tracking.json").read_bytes(),
-                                       type=Recorded)  # fmt: skip
-        except (FileNotFoundError, msgspec.DecodeError):
-            return None
+        with files.explained(self._record):
+            try:
+                return msgspec.json.decode(self._record.read_bytes(), type=Recorded)
+            except (FileNotFoundError, msgspec.DecodeError):
+                return None
 
     def _supervisor(self) -> psutil.Process | None:
-        recorded = self._recorded()
-        return process.find(recorded.pid, recorded.start_time) if recorded else None
+        return self._find(self._recorded())
+
+    def _find(self, recorded: Recorded | None) -> psutil.Process | None:
+        """The supervisor that is recorded, if it still lives.
+
+        When the clock was set since (a machine that starts often does), every start time in
+        epoch seconds has moved; then it is the one that started at the same tick since boot and
+        runs for this directory.
+        """
+        if recorded is None:
+            return None
+        found = process.find(recorded.pid, recorded.start_time)
+        if found is None and recorded.start_ticks is not None:
+            words = ("mlflow_console_server", str(self._paths.root))
+            found = process.find_by_ticks(recorded.pid, recorded.start_ticks, words)
+        return found
 
     def _stragglers(self) -> list[psutil.Process]:
         """Processes of this deployment whose supervisor was killed."""
@@ -230,14 +252,15 @@ class EmbeddedDriver:
     def services(self) -> list[Service]:
         """The one service: the tracking server."""
         recorded = self._recorded()
-        supervisor = process.find(recorded.pid, recorded.start_time) if recorded else None
+        supervisor = self._find(recorded)
         if supervisor is not None and recorded is not None:
             return [self._running(recorded, supervisor)]
-        left = self._stragglers() if recorded and recorded.exited_at is None else []
+        left = self._stragglers() if recorded is None or recorded.exited_at is None else []
         if left:
             return [self._service(
                 State.RUNNING, Health.UNHEALTHY, left,
-                reason="its supervisor was killed; `restart` puts it in order",
+                reason="nobody watches over it: its supervisor was killed, or what it wrote "
+                "about itself is lost; `mlflow-console up` puts it in order",
                 started_at=datetime.fromtimestamp(left[0].create_time(), UTC),
             )]  # fmt: skip
         self._meter.forget()
