@@ -18,6 +18,7 @@ from console.core.text import clean
 from console.core.users.service import check_name, check_password
 from console.tui.modals.modal import Modal
 from console.tui.widgets.facts import Facts
+from console.tui.widgets.form import Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Login:
     generated: bool
 
 
-class UserFormModal(Modal[Login]):
+class UserFormModal(Form, Modal[Login]):
     """Asks for a user.
 
     Args:
@@ -71,15 +72,9 @@ class UserFormModal(Modal[Login]):
         for field in self.query(Input):
             field.cursor_blink = False
 
-    @on(Input.Submitted)
-    def _next(self, message: Input.Submitted) -> None:
-        if message.input.id == "again":
-            self._save()
-        else:
-            self.focus_next(Input)
-
     @on(Button.Pressed, "#save")
-    def _save(self) -> None:
+    def filled_in(self) -> None:
+        """Save what was typed, or say what is wrong with it."""
         typed = self.query_one("#password", Input).value
         if typed != self.query_one("#again", Input).value:
             self._wrong("The two passwords differ")

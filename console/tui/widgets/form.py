@@ -1,0 +1,50 @@
+"""Keys of a form, taken before anything else.
+
+Textual hands each key to the widget that has the focus when the key arrives. Over a slow line, or
+from a paste, several keys arrive at once: without priority "tab" would move the focus only after
+the password that follows it had gone, readable, into the field before.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Button, Input
+
+FORM_KEYS: list[BindingType] = [
+    Binding("tab", "next_field", "Next", show=False, priority=True, id="form.next",
+            tooltip="The next field"),
+    Binding("shift+tab", "previous_field", "Previous", show=False, priority=True,
+            id="form.previous", tooltip="The field before"),
+    Binding("enter", "enter_field", "Enter", show=False, priority=True, id="form.enter",
+            tooltip="The next field; on the last one, done"),
+]  # fmt: skip
+
+
+class Form(Screen[Any]):
+    """A screen with fields; give it `FORM_KEYS` and say what happens when it is filled in."""
+
+    BINDINGS: ClassVar[list[BindingType]] = FORM_KEYS
+
+    def filled_in(self) -> None:
+        """Enter was pressed on the last field."""
+        raise NotImplementedError
+
+    def action_next_field(self) -> None:
+        """Go to the next field or button."""
+        self.focus_next()
+
+    def action_previous_field(self) -> None:
+        """Go to the field or button before."""
+        self.focus_previous()
+
+    def action_enter_field(self) -> None:
+        """Go to the next field; press the button; on the last field be done."""
+        if isinstance(self.focused, Button):
+            self.focused.press()
+        elif self.focused is self.query(Input).last():
+            self.filled_in()
+        else:
+            self.focus_next(Input)
