@@ -66,6 +66,13 @@ class Tmux:
         missing = [text for text in texts if text not in shown]
         raise AssertionError(f"{missing} not on the screen after {seconds} s:\n{shown}")
 
+    def wait_until_gone(self, text: str, seconds: float = 30.0) -> None:
+        """Wait until a text is no longer on the screen."""
+        deadline = time.monotonic() + seconds
+        while text in (shown := self.screen()):
+            assert time.monotonic() < deadline, f"{text!r} still on the screen:\n{shown}"
+            time.sleep(0.1)
+
     def pane_pid(self) -> int:
         """The process id of the shell that runs the program."""
         return int(self._tmux("list-panes", "-F", "#{pane_pid}").strip())

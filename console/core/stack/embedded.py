@@ -117,6 +117,8 @@ class EmbeddedDriver:
                 "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
                 "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
                 "MLFLOW_DISABLE_TELEMETRY": "true",
+                # Empty: the list of model prices is not fetched from elsewhere.
+                "MLFLOW_MODEL_CATALOG_URI": "",
                 "DO_NOT_TRACK": "true",
                 "GIT_PYTHON_REFRESH": "quiet",
             }

@@ -32,6 +32,13 @@ class Form(Screen[Any]):
         """Enter was pressed on the last field."""
         raise NotImplementedError
 
+    def _when_typed(self, fields: list[Input]) -> None:
+        """Be done once each field has taken the keys that came before this one."""
+        if fields:
+            fields[0].call_later(self._when_typed, fields[1:])
+        else:
+            self.filled_in()
+
     def action_next_field(self) -> None:
         """Go to the next field or button."""
         self.focus_next()
@@ -45,6 +52,6 @@ class Form(Screen[Any]):
         if isinstance(self.focused, Button):
             self.focused.press()
         elif self.focused is self.query(Input).last():
-            self.filled_in()
+            self._when_typed(list(self.query(Input)))
         else:
             self.focus_next(Input)
