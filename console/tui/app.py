@@ -113,16 +113,23 @@ class ConsoleApp(App[int], Caller):
         if known:
             from console.tui.screens.chooser import ChooserScreen  # noqa: PLC0415  # first use
 
-            self.switch_screen(ChooserScreen(known))
+            self._page(ChooserScreen(known))
         else:
             from console.tui.screens.first_start import FirstStartScreen  # noqa: PLC0415
 
-            self.switch_screen(FirstStartScreen())
+            self._page(FirstStartScreen())
+
+    def _page(self, screen: Screen[None]) -> None:
+        """Show a page of its own over the opening one, in the place of an earlier one."""
+        if len(self.screen_stack) > 1:
+            self.switch_screen(screen)
+        else:
+            self.push_screen(screen)
 
     def _not_opened(self, error: ConsoleError) -> None:
         from console.tui.screens.failure import FailureScreen  # noqa: PLC0415  # first use
 
-        self.switch_screen(FailureScreen(error))
+        self._page(FailureScreen(error))
 
     def created(self, created: Created) -> None:
         """A deployment was set up: open it and say how to log into it."""

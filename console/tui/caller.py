@@ -108,10 +108,7 @@ class Caller(DOMNode):
 
     def _work(self, work: Callable[[], Awaitable[None]], group: str) -> None:
         # Given as a function, so that nothing is left unawaited when the console is left at once.
-        self.run_worker(
-            work,  # type: ignore[arg-type]  # Textual's alias hides the type of the result
-            group=group, exclusive=True, exit_on_error=False,
-        )  # fmt: skip
+        self.run_worker(work, group=group, exclusive=True, exit_on_error=False)
 
     @on(Delivery)
     def _take_delivery(self, message: Delivery) -> None:

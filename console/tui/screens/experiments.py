@@ -42,6 +42,7 @@ class ExperimentsScreen(AreaScreen):
     """The experiments and their runs."""
 
     AREA = "experiments"
+    AUTO_FOCUS = "#experiments"
     CSS_PATH = "experiments.tcss"
     VERBS: ClassVar[dict[str, str]] = {
         "refresh": "experiments.list",

@@ -40,6 +40,7 @@ class FirstStartScreen(Screen[None], Caller):
         Binding("ctrl+s", "set_up", "Set up", key_display="^s", id="first.set-up",
                 tooltip="Check the answers and set it up"),
         Binding("ctrl+q", "app.quit", "Quit", key_display="^q", id="first.quit",
+                priority=True,
                 tooltip="Leave; nothing was changed"),
     ]  # fmt: skip
 
@@ -50,28 +51,22 @@ class FirstStartScreen(Screen[None], Caller):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="form", classes="form", can_focus=False):
             yield Facts(
-                ("There is no MLflow here yet.", "bold"),
-                "\nThree answers set one up that runs under your account, on this machine alone.",
+                ("Set up MLflow", "bold"),
+                "\nIt runs under your account and answers on this machine alone.",
                 id="intro",
             )
-            yield Label("Where its data goes")
-            yield Input(str(Path.home() / "mlflow"), id="directory", compact=True)
-            yield Label("Port on this machine; empty for a free one")
-            yield Input(placeholder="5000, or the next free one", id="port", compact=True)
-            yield Label("First user")
-            yield Input(_account(), id="user", compact=True)
-            yield Label("Password; empty to have one made up and shown once")
-            yield Input(password=True, id="password", compact=True)
-            yield Label("Password again")
-            yield Input(password=True, id="again", compact=True)
+            yield _field("Where its data goes", Input(str(Path.home() / "mlflow"), id="directory"))
+            yield _field("Port", Input(placeholder="empty: 5000, or the next free one", id="port"))
+            yield _field("First user", Input(_account(), id="user"))
+            yield _field(
+                "Password",
+                Input(password=True, placeholder="empty: made up, and shown once", id="password"),
+            )
+            yield _field("Password again", Input(password=True, id="again"))
             yield Facts(id="wrong", classes="wrong")
             with Horizontal(classes="buttons"):
                 yield Button("Set it up", id="set-up", compact=True)
         yield Footer(show_command_palette=False, compact=True)
-
-    def on_mount(self) -> None:
-        for field in self.query(Input):
-            field.cursor_blink = False
 
     @on(Input.Submitted)
     def _next(self) -> None:
@@ -136,6 +131,11 @@ class FirstStartScreen(Screen[None], Caller):
 
     def _say(self, words: str) -> None:
         self.query_one("#wrong", Facts).show(words)
+
+
+def _field(label: str, field: Input) -> Horizontal:
+    field.cursor_blink = False
+    return Horizontal(Label(label), field, classes="field")
 
 
 def _account() -> str:

@@ -28,6 +28,7 @@ class RunScreen(AreaScreen):
     """
 
     AREA = "experiments"
+    AUTO_FOCUS = "#params"
     CSS_PATH = "experiments.tcss"
     VERBS: ClassVar[dict[str, str]] = {"refresh": "runs.show"}
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -247,6 +247,11 @@ class Table(ScrollView, can_focus=True):
         self._reveal()
         self.refresh()
 
+    def on_hide(self, event: events.Hide) -> None:
+        # Laying out a screen for the first time can hide and show a table in turn; the default
+        # would then give the focus to its neighbour. No table here is ever hidden for good.
+        event.prevent_default()
+
     def on_focus(self) -> None:
         self.refresh_line(self.cursor + self.head)
 

@@ -1,0 +1,288 @@
+"""A small deployment made up in memory: the same every time, for frozen pictures and hard cases."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+from console.core.deployment import Deployment
+from console.core.errors import ConsoleError, UsageError
+from console.core.experiments.service import Experiment, Page, Run
+from console.core.progress import Progress
+from console.core.secrets import Secret
+from console.core.settings import PersonSettings
+from console.core.stack.driver import Finding, Health, LogLine, Role, Service, Severity, State
+from console.core.stack.health import Api
+from console.core.stack.service import Status
+from console.core.storage.service import Amount, ExperimentUsage, RunUsage, Usage
+from console.core.streams import Stream
+from console.core.users.service import User
+from console.tui.app import ConsoleApp
+from console.tui.messages import Session
+
+if TYPE_CHECKING:
+    from console.core.register import Known
+
+NOW = datetime(2026, 11, 23, 14, 2, 11, tzinfo=UTC)
+NASTY = "[/foo] \x1b[31m 😀 a\nb\u202e"
+
+
+def service(**changes: object) -> Service:
+    base = Service(
+        "tracking", Role.TRACKING, State.RUNNING, Health.HEALTHY,
+        image="mlflow 3.17.2", started_at=NOW - timedelta(days=12), cpu_percent=12.3,
+        memory_bytes=352_000_000, ports=("127.0.0.1:5000",),
+    )  # fmt: skip
+    return replace(base, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+def status(*services: Service, findings: Sequence[Finding] = (), ok: bool = True) -> Status:
+    running = services or (service(),)
+    api = Api(
+        ok, "mlflow-console", 200 if ok else 403, "3.17.2", "" if ok else "MLflow answers 403"
+    )
+    errors = any(each.severity is Severity.ERROR for each in findings)
+    return Status(
+        "lab", "embedded", "http://127.0.0.1:5000", ok and not errors,
+        tuple(running), api, tuple(findings), NOW,
+    )  # fmt: skip
+
+
+def stopped() -> Status:
+    dead = service(
+        state=State.STOPPED, health=Health.UNKNOWN, started_at=None,
+        cpu_percent=None, memory_bytes=None,
+    )  # fmt: skip
+    api = Api(False, "mlflow-console", None, None, "It is stopped")
+    finding = Finding("stopped", Severity.ERROR, "", "It is stopped", fix="mlflow-console up")
+    return Status("lab", "embedded", "http://127.0.0.1:5000", False, (dead,), api, (finding,), NOW)
+
+
+def user(name: str, **changes: object) -> User:
+    base = User(name, "default", "bcrypt", 12, True, False, False)
+    return replace(base, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+def experiment(number: int, name: str, runs: int | None = 3) -> Experiment:
+    return Experiment(
+        str(number), name, "active", NOW - timedelta(days=30), NOW - timedelta(hours=3 * number),
+        runs, f"mlflow-artifacts:/{number}", {"team": "vision"},
+    )  # fmt: skip
+
+
+def run(number: int, **changes: object) -> Run:
+    states = ("FINISHED", "RUNNING", "FAILED", "FINISHED", "KILLED")
+    start = NOW - timedelta(hours=number, minutes=7)
+    running = states[number % 5] == "RUNNING"
+    base = Run(
+        f"{number:032x}", "1", f"calm-deer-{number}", states[number % 5], "active", start,
+        None if running else start + timedelta(minutes=3 + number), "alice",
+        {"loss": 0.25 / (number + 1), "accuracy": 0.9 + number / 1000, "diverged": float("nan")},
+        {"lr": "0.001", "epochs": str(number), "optimizer": "adamw"},
+        {"dataset": "cifar10", "note": NASTY},
+    )  # fmt: skip
+    return replace(base, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+def usage(complete: bool = True) -> Usage:
+    runs = tuple(
+        RunUsage(f"{n:032x}", 61_000_000_000 // (n + 1), 4_000 // (n + 1), f"calm-deer-{n}",
+                 "deleted" if n == 3 else "active")
+        for n in range(12)
+    )  # fmt: skip
+    experiments = (
+        ExperimentUsage("1", "resnet-cifar10", "active", 240_000_000_000, 61_004, runs,
+                        Amount(31_000_000_000, 204), Amount(420_000_000, 9_000)),
+        ExperimentUsage("2", "tabular-baselines", "active", 61_000_000_000, 22_113, runs[:4]),
+        ExperimentUsage("3", NASTY, "deleted", 41_000_000_000, 8_112, ()),
+        ExperimentUsage("4", "empty", "active", 0, 0, ()),
+    )  # fmt: skip
+    return Usage(
+        NOW, complete, 3.7, 351_000_000_000, 98_112, experiments, Amount(41_000_000_000, 8_112),
+        Amount(9_000_000_000, 4_411), Amount(1_200, 2), Amount(), 1_400_000_000_000,
+    )  # fmt: skip
+
+
+@dataclass
+class FakeStack:
+    """The stack; what is done to it is written into `done`."""
+
+    now: Status = field(default_factory=status)
+    lines: list[LogLine] = field(default_factory=list)
+    working: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    block: threading.Event | None = None
+    fails: ConsoleError | None = None
+
+    def status(self) -> Status:
+        if self.block is not None:
+            self.block.wait()
+        return self.now
+
+    def watch(self, interval: float = 2.0) -> Stream[Status]:
+        def produce(cancel: threading.Event, emit: Callable[[Status], None]) -> None:
+            emit(self.now)
+            cancel.wait()
+
+        return Stream(produce)
+
+    def logs(
+        self, services: Sequence[str] = (), tail: int = 200, follow: bool = False
+    ) -> Stream[LogLine]:
+        def produce(cancel: threading.Event, emit: Callable[[LogLine], None]) -> None:
+            for line in self.lines[-tail:]:
+                emit(line)
+            cancel.wait()
+
+        return Stream(produce, keep=5000)
+
+    def up(self, services: Sequence[str] = (), *, cancel: threading.Event) -> Iterator[Progress]:
+        yield Progress("starting tracking")
+        if self.fails is not None:
+            raise self.fails
+        self.now = status()
+        self.done.append("up")
+
+    def down(self, services: Sequence[str] = (), *, cancel: threading.Event) -> Iterator[Progress]:
+        yield Progress("stopping tracking")
+        self.now = stopped()
+        self.done.append("down")
+
+    def restart(
+        self, services: Sequence[str] = (), *, cancel: threading.Event
+    ) -> Iterator[Progress]:
+        yield from self.down(cancel=cancel)
+        yield from self.up(cancel=cancel)
+
+    def at_work(self) -> list[str]:
+        return self.working
+
+
+@dataclass
+class FakeUsers:
+    """The users."""
+
+    users: list[User] = field(
+        default_factory=lambda: [
+            user("alice"), user("bob", cost=10), user("ci"),
+            user("old-lab", scheme="SHA-1", cost=None, weak=True), user("carol", enabled=False),
+            user("mlflow-console", service_user=True),
+        ]
+    )  # fmt: skip
+    passwords: dict[str, str] = field(default_factory=dict)
+    removed: list[tuple[str, ...]] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+    fails: Exception | None = None
+
+    def list(self) -> list[User]:
+        if self.fails is not None:
+            raise self.fails
+        return list(self.users)
+
+    def notes(self) -> list[str]:  # type: ignore[valid-type]  # `list` is the verb above
+        return self.odd
+
+    def add(self, name: str, password: Secret) -> None:
+        if any(each.name == name for each in self.users):
+            raise UsageError(f"{name} is taken", "Choose another name.")
+        self.users.append(user(name))
+        self.passwords[name] = password.reveal()
+
+    def passwd(self, name: str, password: Secret) -> None:
+        self.passwords[name] = password.reveal()
+
+    def remove(self, names: Sequence[str]) -> None:
+        self.removed.append(tuple(names))
+        self.users = [each for each in self.users if each.name not in names]
+
+
+@dataclass
+class FakeExperiments:
+    """The experiments."""
+
+    experiments: list[Experiment] = field(
+        default_factory=lambda: [
+            experiment(1, "resnet-cifar10", 4211), experiment(2, "tabular-baselines", 87),
+            experiment(3, NASTY, None), experiment(4, "empty", 0),
+        ]
+    )  # fmt: skip
+    fails: ConsoleError | None = None
+
+    def list(self, deleted: bool = False) -> list[Experiment]:
+        if self.fails is not None:
+            raise self.fails
+        return list(self.experiments)
+
+    def show(self, experiment: str) -> Experiment:
+        return next(each for each in self.experiments if each.experiment_id == experiment)
+
+
+@dataclass
+class FakeRuns:
+    """The runs; the same for every experiment but the empty one."""
+
+    count: int = 12
+    asked: list[str | None] = field(default_factory=list)
+
+    def page(
+        self, experiment_id: str, token: str | None = None, deleted: bool = False, size: int = 100
+    ) -> Page:
+        self.asked.append(token)
+        start, end = int(token or 0), 0 if experiment_id == "4" else self.count
+        stop = min(end, start + size)
+        return Page(
+            tuple(run(number, experiment_id=experiment_id) for number in range(start, stop)),
+            str(stop) if stop < end else None,
+        )
+
+    def show(self, run_id: str) -> Run:
+        return run(int(run_id, 16))
+
+
+@dataclass
+class FakeStorage:
+    """The artifact store."""
+
+    seen: list[Usage] = field(default_factory=lambda: [usage(False), usage()])
+    fails: ConsoleError | None = None
+    walks: int = 0
+
+    def usage(self, *, cancel: threading.Event) -> Iterator[Usage]:
+        self.walks += 1
+        if self.fails is not None:
+            raise self.fails
+        yield from self.seen
+
+
+@dataclass
+class Fake:
+    """A deployment in memory, and the console that shows it."""
+
+    stack: FakeStack = field(default_factory=FakeStack)
+    users: FakeUsers = field(default_factory=FakeUsers)
+    experiments: FakeExperiments = field(default_factory=FakeExperiments)
+    runs: FakeRuns = field(default_factory=FakeRuns)
+    storage: FakeStorage = field(default_factory=FakeStorage)
+    read_only: str = ""
+    keys: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    name: str = "lab"
+    settings: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(driver="embedded"))
+
+    def session(self) -> Session:
+        return Session(
+            cast("Deployment", self), PersonSettings(keys=self.keys), self.missing,
+            self.stack.watch(),
+        )  # fmt: skip
+
+    def app(self) -> ConsoleApp:
+        def opener(wanted: str | None) -> Session | list[Known]:
+            return self.session()
+
+        app = ConsoleApp(opener)
+        app.who = "alice@gpu1"
+        return app

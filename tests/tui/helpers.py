@@ -1,0 +1,61 @@
+"""Driving the console in tests: waiting for work instead of sleeping."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from textual.pilot import Pilot
+
+from console.tui.app import ConsoleApp
+from console.tui.widgets.facts import Facts
+from console.tui.widgets.table import Table
+from tests.tui.fake import Fake
+
+SMALL = (80, 24)
+LARGE = (160, 45)
+
+
+@asynccontextmanager
+async def opened(
+    fake: Fake, size: tuple[int, int] = SMALL
+) -> AsyncIterator[tuple[ConsoleApp, Pilot[int]]]:
+    """The console on Home with everything read."""
+    app = fake.app()
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await settle(pilot)
+        yield app, pilot
+
+
+async def settle(pilot: Pilot[int]) -> None:
+    """Wait until nothing is being read and everything that came is shown."""
+    for _ in range(6):
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause(0.06)
+
+
+async def press(pilot: Pilot[int], *keys: str) -> None:
+    """Press keys one after the other, and let each do what it does."""
+    for key in keys:
+        await pilot.press(key)
+        await settle(pilot)
+
+
+def said(app: ConsoleApp, selector: str) -> str:
+    """What some lines of the active screen say."""
+    return app.screen.query_one(selector, Facts).said
+
+
+def table(app: ConsoleApp, selector: str) -> Table:
+    """A table of the active screen."""
+    return app.screen.query_one(selector, Table)
+
+
+def column(app: ConsoleApp, selector: str, index: int) -> list[str]:
+    """The texts of one column."""
+    return [row.cells[index].text for row in table(app, selector).rows]
+
+
+def toasts(app: ConsoleApp) -> list[str]:
+    """What was said in toasts."""
+    return [each.message for each in app._notifications]  # Textual has no public list of them
