@@ -27,6 +27,7 @@ from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, UsageError
 from console.core.operations import OPERATIONS
 from console.core.secrets import Secret
+from console.core.settings import UsersSettings
 from console.core.stack.driver import State
 from console.tui.format import exact
 
@@ -110,6 +111,10 @@ def _first_user(user: str | None, from_stdin: bool, made_up: bool) -> tuple[str,
     if not user:
         return None
     check_name(user)
+    if user == UsersSettings().service_user:
+        raise UsageError(
+            f"{user} is the name of the console's own user", "Give your first user another one."
+        )
     return user, password(user, from_stdin, made_up)
 
 

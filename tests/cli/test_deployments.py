@@ -66,6 +66,7 @@ def test_init_where_something_is(cli: Cli, deployment: Deployment, tmp_path: Pat
     [
         ["--driver", "podman"], ["--port", "0"], ["--port", "many"], ["--host", "no host"],
         ["--generate"], ["--password-stdin"], ["--user", "a:b", "--generate"],
+        ["--user", "mlflow-console", "--generate"],
     ],
     ids=" ".join,
 )  # fmt: skip
