@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 import typer
 
-from console.cli.context import Json, session, verb
+from console.cli.context import Json, Session, session, verb
 from console.cli.tables import Cell, Column, Marked, Tone
 from console.core.experiments.service import Experiment
 from console.tui.format import count, exact
@@ -26,7 +27,8 @@ COLUMNS = (
 def list_(context: typer.Context, deleted: WithDeleted = False, json: Json = False) -> None:
     call = session(context)
     call.listing(
-        call.deployment.experiments.list(deleted), COLUMNS, _row, json=json,
+        call.deployment.experiments.list(deleted), COLUMNS, functools.partial(_row, call),
+        json=json,
         empty="There are no experiments yet: log a run, or `mlflow-console demo`.",
     )  # fmt: skip
 
@@ -36,9 +38,9 @@ def stage(of: str) -> Cell:
     return Marked(of, Tone.QUIET) if of == "deleted" else of
 
 
-def _row(each: Experiment) -> list[Cell]:
+def _row(call: Session, each: Experiment) -> list[Cell]:
     return [
-        each.experiment_id, each.name, count(each.runs), exact(each.updated_at),
+        each.experiment_id, each.name, count(each.runs), call.output.time(each.updated_at),
         stage(each.lifecycle_stage),
     ]  # fmt: skip
 

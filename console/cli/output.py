@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ import msgspec
 from console.cli.tables import Cell, Column, Layout, Tone, painted
 from console.core.progress import Progress
 from console.core.text import clean
+from console.tui.format import exact, when
 
 T = TypeVar("T")
 
@@ -117,6 +119,10 @@ class Output:
     def tone(self, text: str, tone: Tone) -> str:
         """The text in its colour where stdout wants colours."""
         return painted(text, tone, self.colour())
+
+    def time(self, moment: datetime | None) -> str:
+        """A moment for a table: short where a terminal's width is scarce, else exact."""
+        return exact(moment) if self.columns() is None else when(moment)
 
     def columns(self) -> int | None:
         """The width that tables are fitted to; None when nobody looks."""

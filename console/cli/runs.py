@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Annotated
@@ -34,7 +35,8 @@ def list_(
     # The first page says whether the experiment exists; nothing is written before it does.
     first = list(itertools.islice(found, 1))
     call.listing(
-        itertools.chain(first, found), COLUMNS, _row, json=json, jsonl=jsonl,
+        itertools.chain(first, found), COLUMNS, functools.partial(_row, call),
+        json=json, jsonl=jsonl,
         empty="This experiment has no runs yet.",
     )  # fmt: skip
 
@@ -46,11 +48,11 @@ def _status(run: Run) -> Cell:
     return Marked(run.status, tone) if tone else run.status
 
 
-def _row(run: Run) -> list[Cell]:
+def _row(call: Session, run: Run) -> list[Cell]:
     shown = [f"{name}={metric(value)}" for name, value in sorted(run.metrics.items())]
     more = ["…"] if len(shown) > SHOWN_METRICS else []
     return [
-        run.run_id, run.name, _status(run), exact(run.started_at), _took(run), run.user,
+        run.run_id, run.name, _status(run), call.output.time(run.started_at), _took(run), run.user,
         " ".join(shown[:SHOWN_METRICS] + more),
     ]  # fmt: skip
 

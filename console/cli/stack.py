@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -89,7 +90,7 @@ def show_status(call: Session, json: bool) -> int:
     call.output.line(_headline(call, now))
     if now.services:
         call.output.line()
-        call.output.table(COLUMNS, now.services, _service, "")
+        call.output.table(COLUMNS, now.services, functools.partial(_service, call), "")
     for finding in now.findings:
         call.output.line()
         _show_finding(call, finding)
@@ -113,10 +114,10 @@ def _headline(call: Session, now: Status) -> str:
     return "  ".join(parts)
 
 
-def _service(service: Service) -> list[Cell]:
+def _service(call: Session, service: Service) -> list[Cell]:
     return [
         service.name, service.state.value, Marked(service.health.value, TONES[service.health]),
-        exact(service.started_at), str(service.restarts),
+        call.output.time(service.started_at), str(service.restarts),
         "-" if service.cpu_percent is None else f"{service.cpu_percent:.0f} %",
         size(service.memory_bytes), " ".join(service.ports), service.reason,
     ]  # fmt: skip

@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,10 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"\r\x1b[Kfetching  {'━' * 12}{'─' * 12} 50 %" in shown
     assert "walking  1,234 objects" in shown
     assert shown.endswith("\r\x1b[Kwalking\n")
+
+
+def test_times_are_short_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    long_ago = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
+    assert Output().time(long_ago) == "2001-02-03 04:05:06"
+    monkeypatch.setattr(sys, "stdout", Screen())
+    assert Output().time(long_ago) == "Feb 2001"
