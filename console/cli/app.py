@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -75,11 +74,7 @@ def _global(
 
 
 def _without_command(session: Session) -> int:
-    """Open the console; where there is no terminal for it, print the status."""
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        from console.tui.app import run as open_console  # noqa: PLC0415  # first use
-
-        return open_console(session.wanted, session.read_only)
+    """Print the status: there is no terminal, else `main` had opened the console."""
     try:
         code = stack.show_status(session, json=False)
     except NoDeploymentError as error:

@@ -51,7 +51,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _answered(error)
 
 
+def bare(argv: Sequence[str]) -> tuple[str | None, bool] | None:
+    """What --deployment and --read-only say when the line asks for nothing but the console.
+
+    Whoever opens the console need not wait for the parser of every command.
+
+    Returns:
+        None when there is a command, or anything that the parser has to judge.
+    """
+    wanted, read_only = None, False
+    waiting = iter(argv)
+    for argument in waiting:
+        if argument == VALUED:
+            wanted = next(waiting, None)
+            if wanted is None:
+                return None
+        elif argument.startswith(f"{VALUED}="):
+            wanted = argument.removeprefix(f"{VALUED}=")
+        elif argument in FLAGS:
+            read_only = read_only or argument == "--read-only"
+        else:
+            return None
+    return wanted, read_only
+
+
 def _run(argv: list[str]) -> int:
+    asked = bare(argv)
+    if asked is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        from console.tui.app import run as open_console  # noqa: PLC0415  # first use
+
+        return open_console(*asked)
+    return _command(argv)
+
+
+def _command(argv: list[str]) -> int:
     import typer  # noqa: PLC0415  # ctrl-c has its sentence from the start
 
     from console.cli.app import app  # noqa: PLC0415  # as above
