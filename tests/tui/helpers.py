@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from console.tui.app import ConsoleApp
 from console.tui.widgets.facts import Facts
@@ -30,7 +32,8 @@ async def opened(
 async def settle(pilot: Pilot[int]) -> None:
     """Wait until nothing is being read and everything that came is shown."""
     for _ in range(6):
-        await pilot.app.workers.wait_for_complete()
+        with contextlib.suppress(WorkerCancelled):  # a newer call took its place
+            await pilot.app.workers.wait_for_complete()
         await pilot.pause(0.06)
 
 

@@ -48,7 +48,8 @@ def test_every_verb_of_the_table_has_its_action() -> None:
 
 
 def test_every_verb_names_an_action_that_exists() -> None:
-    for screen in (*SCREENS, FirstStartScreen):
+    screens: tuple[type[AreaScreen] | type[FirstStartScreen], ...] = (*SCREENS, FirstStartScreen)
+    for screen in screens:
         for action in screen.VERBS:
             assert callable(getattr(screen, f"action_{action}")), (screen, action)
 

@@ -25,6 +25,10 @@ from console.tui.widgets.facts import Facts, Part
 from console.tui.widgets.table import Cell, Column, Row, Table
 
 
+# From this width on the first line has room for how long it has been up.
+ROOMY = 90
+
+
 class HomeScreen(AreaScreen):
     """One glance over the deployment."""
 
@@ -104,7 +108,7 @@ class HomeScreen(AreaScreen):
             ]
         version = f"MLflow {clean(status.api.version, 20)}" if status.api.version else ""
         started = [each.started_at for each in status.services if each.started_at]
-        up = f"up {fmt.elapsed(min(started))}" if started else ""
+        up = f"up {fmt.elapsed(min(started))}" if started and self.size.width >= ROOMY else ""
         rest = "  ".join(part for part in (clean(status.url, 100), version, up) if part)
         between = "  " if status.healthy else "\n  "
         return [between, rest, (f"   {checked}", "dim")]
