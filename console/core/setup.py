@@ -65,7 +65,8 @@ def plan(
     """
     from console.core.stack.environment import NEEDED_BYTES  # noqa: PLC0415  # first use
 
-    directory = directory.expanduser().absolute()
+    # One spelling, whatever links lead to it: it is what its processes are found by.
+    directory = Path(os.path.realpath(os.path.expanduser(directory)))
     for name in host_names:
         if not re.fullmatch(settings.HOST_NAME, name):
             raise UsageError(f"{name!r} is not a host name", "Give names like mlflow.lab.")
@@ -135,6 +136,8 @@ def _existing_parent(directory: Path) -> Path:
 
 
 def _check_writable(folder: Path) -> None:
+    if not folder.is_dir():
+        raise NotOursError(f"{folder} is not a directory", "Choose another one.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise AccessError(
             f"This account may not write in {folder}",
@@ -150,12 +153,24 @@ def _check_port(port: int | None) -> int:
         return free_port(USUAL_PORT)
     if not 1 <= port <= 65535:
         raise UsageError(f"{port} is not a port", "Give a number from 1 to 65535.")
+    if port < _first_free_for_all() and os.geteuid() != 0:
+        raise AccessError(
+            f"Port {port} is kept for root", f"Choose one from {_first_free_for_all()} on."
+        )
     if not port_is_free(port):
         raise NotOursError(
             f"Port {port} is taken by {process.listener(port) or 'a process of another account'}",
             f"Leave --port out to get a free one ({free_port(port + 1)} is).",
         )
     return port
+
+
+def _first_free_for_all() -> int:
+    """The first port that any account may listen on (ip(7))."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except (OSError, ValueError):
+        return 1024
 
 
 def _name(directory: Path) -> str:
@@ -187,11 +202,12 @@ def create(
     deployment = Deployment(chosen.directory, settings.load(paths.settings, Settings))
     with deployment.change(OPERATIONS["deployment.init"], str(chosen.directory)):
         yield Progress(f"{chosen.directory}: settings written")
-        yield from complete(deployment, cancel)
+        # What takes long comes last: killed in it, this is on the list, and `up` goes on.
+        register.add(chosen.name, chosen.directory)
         if first_user and first_user[0] not in {user.name for user in deployment.users.list()}:
             deployment.users.add(*first_user)
             yield Progress(f"user {first_user[0]} added")
-        register.add(chosen.name, chosen.directory)
+        yield from complete(deployment, cancel)
 
 
 def is_complete(deployment: Deployment) -> bool:

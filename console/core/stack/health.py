@@ -105,9 +105,9 @@ def _problem(answer: Answer, user: str) -> Finding:
             found = (
                 "api-forbidden", "MLflow answers 403: the call is forbidden", "mlflow-console logs",
             )  # fmt: skip
-        case 503:
+        case 503 if not _is_error_of_mlflow(answer.body):
             found = ("api-unavailable", f"MLflow answers 503: {said}", "mlflow-console logs")
-        case status if status >= 500:
+        case status if status >= 500 or _is_error_of_mlflow(answer.body):
             found = (
                 "api-error",
                 f"MLflow answers {status}: something behind it fails, often the database",
@@ -121,6 +121,15 @@ def _problem(answer: Answer, user: str) -> Finding:
             )
     name, title, fix = found
     return Finding(name, Severity.ERROR, "tracking", title, said, fix)
+
+
+def _is_error_of_mlflow(body: bytes) -> bool:
+    """Whether it is MLflow that answers so: it says 400 or 503 of a broken database."""
+    try:
+        result = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return False
+    return isinstance(result, dict) and "error_code" in result
 
 
 def _is_search_result(body: bytes) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
+from console.core.files import explained
 from console.core.stack.driver import LogLine
 from console.core.streams import Stream
 from console.core.text import clean
@@ -17,6 +19,8 @@ from console.core.text import clean
 LONGEST_LINE = 10_000
 LOOK_SECONDS = 0.25
 WAITING_LINES = 10_000
+BLOCK_BYTES = 65_536
+PIECE_BYTES = 1 << 20
 
 
 def stream(path: Path, service: str, last: int, follow: bool) -> Stream[LogLine]:
@@ -30,85 +34,130 @@ def stream(path: Path, service: str, last: int, follow: bool) -> Stream[LogLine]
     """
 
     def produce(cancel: threading.Event, emit: Callable[[LogLine], None]) -> None:
-        start = path.stat() if path.exists() else None
-        for line in tail(path, service, last):
-            emit(line)
-        if follow:
-            _follow(path, service, start, cancel, emit)
+        with explained(path), _Reader(path) as reader:
+            for line in reader.tail(last):
+                emit(parse(line, service))
+            while follow and not cancel.is_set():
+                lines = reader.more()
+                for line in lines:
+                    emit(parse(line, service))
+                if not lines:
+                    cancel.wait(LOOK_SECONDS)
 
     return Stream(produce, keep=max(last, WAITING_LINES))
 
 
 def tail(path: Path, service: str, last: int) -> list[LogLine]:
     """The last lines, reaching back into older files as far as needed."""
-    kept: deque[bytes] = deque()
-    for file in _youngest_first(path):
-        lines = _last_lines(file, last - len(kept))
-        kept.extendleft(reversed(lines))
-        if len(kept) >= last:
-            break
-    return [parse(line, service) for line in kept]
+    with explained(path), _Reader(path) as reader:
+        return [parse(line, service) for line in reader.tail(last)]
 
 
-def _youngest_first(path: Path) -> Iterator[Path]:
-    yield path
-    number = 1
-    while (older := path.with_name(f"{path.name}.{number}")).exists():
-        yield older
-        number += 1
+class _Reader:
+    """Reads a log that turns over: no line twice, none left out, none in two halves.
 
+    It holds the file that it reads open, so it goes on where it was whatever the file is called
+    by now.
+    """
 
-def _last_lines(path: Path, count: int, block: int = 65536) -> list[bytes]:
-    """The last `count` whole lines of a file, read backwards in blocks."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = _opened(path)
+        self._rest = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def tail(self, last: int) -> list[bytes]:
+        """The last whole lines; `more` goes on behind them."""
+        kept: deque[bytes] = deque()
+        if self._file:
+            kept.extend(_last_lines(self._file, last))
+        older = self._age() + 1
+        while len(kept) < last and (file := _opened(_numbered(self._path, older))):
+            with file:
+                kept.extendleft(reversed(_last_lines(file, last - len(kept))))
+            older += 1
+        return list(kept)
+
+    def more(self) -> list[bytes]:
+        """The whole lines that came since; none when there is nothing new at the moment."""
+        if self._file is None:
+            self._file = _opened(self._path)
+        if self._file is None:
+            return []
+        turned = not self._is_current()  # before reading: what was written until then is read
+        data = self._file.read(PIECE_BYTES)
+        if data:
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            return lines or self.more()
+        if turned:
+            return self._next()
+        if self._file.tell() > os.fstat(self._file.fileno()).st_size:
+            self._file.seek(0)  # somebody emptied it
+            self._rest = b""
         return []
-    with file:
-        position = file.seek(0, os.SEEK_END)
-        data = b""
-        while position > 0 and data.count(b"\n") <= count:
-            size = min(block, position)
-            position -= size
-            file.seek(position)
-            data = file.read(size) + data
+
+    def _next(self) -> list[bytes]:
+        """Go on with the next younger file; a line without an end gets none any more."""
+        rest, age = self._rest, self._age()
+        self._close()
+        self._rest = b""
+        self._file = _opened(_numbered(self._path, max(age - 1, 0)))
+        return [rest] if rest else self.more()
+
+    def _is_current(self) -> bool:
+        try:
+            return self._same(self._path)
+        except FileNotFoundError:
+            return True  # between two files: the next one is about to be made
+
+    def _age(self) -> int:
+        """What number the open file carries by now; 0 for the current one and for none."""
+        number = 0
+        with contextlib.suppress(FileNotFoundError):
+            while self._file and not self._same(_numbered(self._path, number)):
+                number += 1
+            return number
+        return 0
+
+    def _same(self, path: Path) -> bool:
+        return self._file is not None and os.path.samestat(
+            os.fstat(self._file.fileno()), path.stat()
+        )
+
+    def _close(self) -> None:
+        if self._file:
+            self._file.close()
+        self._file = None
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}") if number else path
+
+
+def _opened(path: Path) -> BinaryIO | None:
+    try:
+        return path.open("rb", buffering=0)
+    except FileNotFoundError:
+        return None
+
+
+def _last_lines(file: BinaryIO, count: int) -> list[bytes]:
+    """The last whole lines of a file, read backwards; it then stands behind the last of them."""
+    position = file.seek(0, os.SEEK_END)
+    data = b""
+    while position > 0 and data.count(b"\n") <= count:
+        size = min(BLOCK_BYTES, position)
+        position -= size
+        file.seek(position)
+        data = file.read(size) + data
+    file.seek(position + data.rfind(b"\n") + 1)
     lines = data.split(b"\n")[:-1]
     return lines[-count:] if count > 0 else []
-
-
-def _follow(
-    path: Path, service: str, start: os.stat_result | None, cancel: threading.Event,
-    emit: Callable[[LogLine], None],
-) -> None:  # fmt: skip
-    file: BinaryIO | None = None
-    rest = b""
-    try:
-        if start is not None:
-            file = path.open("rb")
-            file.seek(start.st_size if os.fstat(file.fileno()).st_ino == start.st_ino else 0)
-        while not cancel.is_set():
-            if file is None and path.exists():
-                file = path.open("rb")
-            data = file.read(1 << 20) if file else b""
-            if data:
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    emit(parse(line, service))
-            elif file and _turned_over(file, path):
-                file.close()
-                file = None
-            else:
-                cancel.wait(LOOK_SECONDS)
-    finally:
-        if file:
-            file.close()
-
-
-def _turned_over(file: BinaryIO, path: Path) -> bool:
-    try:
-        return os.fstat(file.fileno()).st_ino != path.stat().st_ino
-    except FileNotFoundError:
-        return False
 
 
 def parse(line: bytes, service: str) -> LogLine:

@@ -1,0 +1,128 @@
+"""What each answer of a server means, and what it asks a person to do."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from console.core import secrets
+from console.core.deployment import Deployment
+from console.core.secrets import Secret
+from console.core.settings import ServerSettings, Settings
+from console.core.stack import health
+from console.core.stack.driver import Severity
+
+GOOD = b'{"experiments": [], "next_page_token": "x"}'
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    server = ServerSettings(port=5999, mlflow="3.17.2", host_names=("mlflow.lab", "other.lab"))
+    made = Deployment(tmp_path, Settings(format=1, name="lab", driver="embedded", server=server))
+    made.paths.service_secret.parent.mkdir()
+    secrets.write_secret(made.paths.service_secret, Secret("geheim"))
+    return made
+
+
+@contextmanager
+def answers(status: int, body: bytes, refused: str = "") -> Iterator[str]:
+    """A server that answers everything alike; 403 to the host name `refused`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            code = 403 if self.headers["Host"] == refused else status
+            text = b"3.17.2\x1b[31m" if self.path == "/version" else body
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    class Server(socketserver.ThreadingMixIn, HTTPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_call_that_works(deployment: Deployment) -> None:
+    with answers(200, GOOD) as url:
+        api, findings = health.check(deployment, url)
+    assert (api.ok, api.http_status, api.version, api.error) == (True, 200, "3.17.2", "")
+    assert api.checked_as == "mlflow-console"
+    assert findings == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "name", "title"),
+    [
+        (401, b"", "api-unauthorized", "MLflow answers 401: the password of the service user"),
+        (403, b"Invalid Host header - possible DNS rebinding attack detected",
+         "api-host-rejected", "MLflow answers 403: the name it is called by"),
+        (403, b"Forbidden", "api-forbidden", "MLflow answers 403: the call is forbidden"),
+        (500, b"<html>oops", "api-error", "MLflow answers 500: something behind it fails"),
+        (502, b"", "api-error", "MLflow answers 502"),
+        (400, b'{"error_code": "BAD_REQUEST", "message": "(sqlite3.DatabaseError)"}',
+         "api-error", "MLflow answers 400"),
+        (503, b'{"error_code": "TEMPORARILY_UNAVAILABLE"}', "api-error", "MLflow answers 503"),
+        (503, b"The server cannot read its user file", "api-unavailable",
+         "MLflow answers 503: The server cannot read its user file"),
+        (404, b"<html>nginx</html>", "api-not-mlflow", "What answers at the server's port"),
+        (200, b"<html>Welcome</html>", "api-not-mlflow", "What answers at the server's port"),
+        (200, b"[]", "api-not-mlflow", "What answers"),
+        (200, b'{"hello": 1}', "api-not-mlflow", "What answers"),
+        (302, b"", "api-not-mlflow", "What answers"),
+    ],
+)  # fmt: skip
+def test_every_other_answer_has_a_cause_and_a_remedy(
+    deployment: Deployment, status: int, body: bytes, name: str, title: str
+) -> None:
+    with answers(status, body) as url:
+        api, [finding] = health.check(deployment, url)
+    assert (api.ok, api.http_status, api.error) == (False, status, finding.title)
+    assert (finding.id, finding.severity) == (name, Severity.ERROR)
+    assert finding.title.startswith(title)
+    assert finding.fix
+
+
+def test_what_the_server_says_cannot_steer_a_terminal(deployment: Deployment) -> None:
+    with answers(500, b"\x1b]0;owned\x07\x1b[2J" + b"x" * 5000) as url:
+        _, [finding] = health.check(deployment, url)
+    assert finding.detail.startswith("xxx")
+    assert len(finding.detail) <= 300
+
+
+def test_a_configured_name_that_the_server_refuses(deployment: Deployment) -> None:
+    with answers(200, GOOD, refused="other.lab") as url:
+        api, [finding] = health.check(deployment, url)
+    assert api.ok
+    assert finding.title.startswith("MLflow answers 403 to the host name other.lab")
+    assert finding.fix == "mlflow-console restart"
+
+
+def test_nothing_answers(deployment: Deployment) -> None:
+    api, [finding] = health.check(deployment, "http://127.0.0.1:9")
+    assert (api.ok, api.http_status) == (False, None)
+    assert finding.id == "api-unreachable"
+    assert finding.title == "MLflow does not answer: Nothing listens at http://127.0.0.1:9" + (
+        health.CALL
+    )
+
+
+def test_without_the_secret_nobody_is_asked(deployment: Deployment) -> None:
+    deployment.paths.service_secret.unlink()
+    api, [finding] = health.check(deployment, "http://127.0.0.1:9")
+    assert finding.id == "service-user-secret"
+    assert "mlflow-console cannot be read" in finding.title
+    assert finding.fix == "mlflow-console up"
+    assert api.error == finding.title
