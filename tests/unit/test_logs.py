@@ -104,7 +104,7 @@ def test_following_misses_nothing_and_repeats_nothing_over_rotations(path: Path)
     # As fast as it goes: several rotations happen between two looks, but none is dropped.
     for number in range(400):
         file.feed(f"new {number}\n".encode())
-        if number % 40 == 39:
+        if number % 150 == 149:
             time.sleep(0.3)
     following.wait(lambda got: got[-1] == "new 399")
     assert following.texts == [f"old {number}" for number in range(45, 50)] + [

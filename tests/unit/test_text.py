@@ -13,14 +13,12 @@ from console.core.text import clean
 
 BIDI = set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Mostly what hurts: escapes, controls, marks, lone surrogates, and what escapes are made of.
-HOSTILE = st.text(
-    st.one_of(
-        st.characters(),
-        st.sampled_from("\x1b\x9b[];?0123456789mHJ\x07\\\r\n\t\x00\x7f\u2028\u2029\ufeff\ud800"),
-        st.sampled_from(sorted(BIDI)),
-    ),
-    max_size=400,
-)
+PIECES = [
+    *"\x1b\x9b[];?0123456789mHJ\x07\\\r\n\t\x00\x7f\x85\u2028\u2029\ufeff\ud800\udfff",
+    *sorted(BIDI), "\x1b[", "\x1b]0;", "\x1b[31m", "\x1bM", "x" * 50,
+]  # fmt: skip
+# Whole pieces: an alphabet of characters would be all of Unicode, and these few never come up.
+HOSTILE = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=60).map("".join)
 
 
 def unsafe(text: str) -> list[str]:
