@@ -74,11 +74,15 @@ class Terminal:
             TimeoutError: It was not drawn in time; says what was.
         """
         end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            self.read(0.002)
+        shown = ""
+        while (left := end - time.perf_counter()) > 0:
+            at = time.perf_counter()
             shown = _ESCAPES.sub(b"", self._seen).decode(errors="replace")
             if text in shown:
-                return time.perf_counter() - self.started
+                return at - self.started
+            # Asleep until something is drawn: a busy reader would slow what it measures.
+            if select.select([self._main], [], [], left)[0] and not self._take():
+                break
         raise TimeoutError(f"{text!r} was not drawn within {seconds} s; drawn: {shown[-2000:]!r}")
 
     def forget(self) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 # How long calls that were asked to end may take to write down that they did.
 LEAVE_SECONDS = 0.4
+# How long the first frame may wait for the deployment: a local disk needs a tenth of it.
+OPEN_SECONDS = 0.3
 
 
 class ConsoleApp(App[int], Caller):
@@ -51,7 +54,8 @@ class ConsoleApp(App[int], Caller):
     """
 
     TITLE = "mlflow-console"
-    CSS_PATH = "app.tcss"
+    # Home's own is read with the app's: one more style sheet later is a parse of all of them.
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "screens/home.tcss"]
     ENABLE_COMMAND_PALETTE = True
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         area.name: area.open for area in AREAS
@@ -89,10 +93,13 @@ class ConsoleApp(App[int], Caller):
     # Opening
 
     def get_default_screen(self) -> Screen[None]:
-        return OpeningScreen()
+        return OpeningScreen(self.who)
 
     def on_mount(self) -> None:
-        self.open_deployment(self.wanted)
+        if self.session is None:
+            self.open_deployment(self.wanted)
+        else:
+            self._watch()
 
     def open_deployment(self, wanted: str | None) -> None:
         """Open a deployment, show the ones to choose from, or say why neither goes."""
@@ -103,11 +110,14 @@ class ConsoleApp(App[int], Caller):
         if isinstance(found, list):
             self._ask_which(found)
             return
-        self.session = found
-        self.set_keymap(found.person.keys)
-        themes.use(self, found.person.theme)
+        self._use(found)
         self._watch()
         self.switch_mode("home")
+
+    def _use(self, session: Session) -> None:
+        self.session = session
+        self.set_keymap(session.person.keys)
+        themes.use(self, session.person.theme)
 
     def _ask_which(self, known: list[Known]) -> None:
         if known:
@@ -267,6 +277,44 @@ class ConsoleApp(App[int], Caller):
         self.exit(code, return_code=code)
 
 
+class OpenedApp(ConsoleApp):
+    """The console over a deployment that is open already: Home is the first frame.
+
+    Args:
+        session: The opened deployment.
+        opener, wanted, read_only: As for the console, should another one be opened later.
+    """
+
+    # Home as the default screen and not as a mode like the others: that spares Textual a parse
+    # of every style sheet before the first frame.
+    DEFAULT_MODE = "home"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        area.name: area.open for area in AREAS if area.name != "home"
+    }
+
+    def __init__(
+        self, session: Session, opener: Opener, wanted: str | None = None, read_only: bool = False
+    ) -> None:
+        super().__init__(opener, wanted, read_only)
+        self._use(session)
+
+    def get_default_screen(self) -> Screen[Any]:
+        return area_of("deployment").open()
+
+
+def _app(opener: Opener, wanted: str | None, read_only: bool) -> ConsoleApp:
+    """The app for what can be opened at once; what takes longer is opened under a first page."""
+    early = calls.Early(lambda: opener(wanted))
+    found = early.result(OPEN_SECONDS)
+    if found is not None and not isinstance(found, list):
+        return OpenedApp(found, opener, wanted, read_only)
+
+    def first(again: str | None) -> Session | list[Known]:
+        return early.wait() if again == wanted and early.unused else opener(again)
+
+    return ConsoleApp(first, wanted, read_only)
+
+
 def run(deployment_name: str | None, read_only: bool) -> int:
     """Open the console and stay in it until the person leaves.
 
@@ -286,7 +334,7 @@ def run(deployment_name: str | None, read_only: bool) -> int:
 
         return open_session(wanted, read_only)
 
-    app = ConsoleApp(opener, deployment_name, read_only)
+    app = _app(opener, deployment_name, read_only)
     app.run()
     code = app.return_code or 0
     if calls.running():

@@ -66,6 +66,42 @@ async def in_thread(call: Callable[[], T], cancel: threading.Event | None = None
         raise
 
 
+class Early(Generic[T]):
+    """A call that is begun before there is an event loop.
+
+    Args:
+        call: What to run, on a daemon thread; it must not touch a widget.
+    """
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._ended = threading.Event()
+        self.unused = True
+        threading.Thread(target=self._run, name="console-call", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._call()
+        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+            self._error = error
+        self._ended.set()
+
+    def result(self, seconds: float) -> T | None:
+        """What the call gave within so many seconds; None when it needs longer, or failed."""
+        self._ended.wait(seconds)
+        return self._value
+
+    def wait(self) -> T:
+        """What the call gives, once; its failure is raised here."""
+        self.unused = False
+        self._ended.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # there is one where there is no error
+
+
 def leave(seconds: float) -> None:
     """Ask every running call to end and give them a moment to write down that they did."""
     calls = list(_running.items())
