@@ -83,7 +83,7 @@ def elapsed(start: datetime | None, end: datetime | None = None) -> str:
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
-    return f"{max(0, int(seconds))} s"
+    return f"{int(seconds)} s" if seconds >= 1 else "<1 s"
 
 
 def metric(value: float) -> str:

@@ -24,7 +24,6 @@ from console.tui.widgets import state
 from console.tui.widgets.facts import Facts, Part
 from console.tui.widgets.table import Cell, Column, Row, Table
 
-
 # From this width on the first line has room for how long it has been up.
 ROOMY = 90
 

@@ -48,9 +48,9 @@ class RunScreen(AreaScreen):
     def compose_area(self) -> Iterable[Widget]:
         yield Facts(id="about")
         with Horizontal(id="three"):
-            yield Table((Column("parameter", 9, 24), Column("value", 9, 40)), id="params")
-            yield Table((Column("metric", 9, 24), Column("last", 9, 14, right=True)), id="metrics")
-            yield Table((Column("tag", 9, 24), Column("value", 9, 40)), id="tags")
+            yield Table((Column("parameter", 8, 24), Column("value", 6, 40)), id="params")
+            yield Table((Column("metric", 8, 24), Column("last", 8, 14, right=True)), id="metrics")
+            yield Table((Column("tag", 8, 24), Column("value", 6, 40)), id="tags")
 
     def on_mount(self) -> None:
         self._show(self.run_shown)

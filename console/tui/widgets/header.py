@@ -49,5 +49,5 @@ class Header(Widget):
         for area in AREAS:
             end = start + len(area.key) + len(area.title) + 1
             if start <= offset.x < end:
-                self.app.switch_mode(area.name)
+                self.app.call_later(self.app.run_action, f"area('{area.name}')")
             start = end + 3
