@@ -73,6 +73,9 @@ class UserFormModal(Form, Modal[Login]):
             field.cursor_blink = False
 
     @on(Button.Pressed, "#save")
+    def _save(self) -> None:
+        self.submit()
+
     def filled_in(self) -> None:
         """Save what was typed, or say what is wrong with it."""
         typed = self.query_one("#password", Input).value

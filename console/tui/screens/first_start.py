@@ -13,7 +13,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.screen import Screen
 from textual.widgets import Button, Footer, Input, Label
 
 from console.core.errors import ConsoleError, UsageError
@@ -25,12 +24,13 @@ from console.core.users.service import check_name, check_password
 from console.tui.caller import Caller
 from console.tui.opening import Created, Wishes, set_up
 from console.tui.widgets.facts import Facts
+from console.tui.widgets.form import Form
 
 if TYPE_CHECKING:
     from console.tui.app import ConsoleApp
 
 
-class FirstStartScreen(Screen[None], Caller):
+class FirstStartScreen(Form, Caller):
     """Asks where, on which port and for whom; then sets it up."""
 
     CSS_PATH = "first_start.tcss"
@@ -68,12 +68,12 @@ class FirstStartScreen(Screen[None], Caller):
                 yield Button("Set it up", id="set-up", compact=True)
         yield Footer(show_command_palette=False, compact=True)
 
-    @on(Input.Submitted)
-    def _next(self) -> None:
-        self.focus_next()
-
     @on(Button.Pressed, "#set-up")
     def action_set_up(self) -> None:
+        """Set it up once every field has what was typed into it."""
+        self.submit()
+
+    def filled_in(self) -> None:
         """Check the answers; only when the plan is good is anything written."""
         try:
             wishes = self._wishes()

@@ -32,6 +32,10 @@ class Form(Screen[Any]):
         """Enter was pressed on the last field."""
         raise NotImplementedError
 
+    def submit(self) -> None:
+        """Be done with the form."""
+        self._when_typed(list(self.query(Input)))
+
     def _when_typed(self, fields: list[Input]) -> None:
         """Be done once each field has taken the keys that came before this one."""
         if fields:
@@ -52,6 +56,6 @@ class Form(Screen[Any]):
         if isinstance(self.focused, Button):
             self.focused.press()
         elif self.focused is self.query(Input).last():
-            self._when_typed(list(self.query(Input)))
+            self.submit()
         else:
             self.focus_next(Input)
