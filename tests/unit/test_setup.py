@@ -98,15 +98,15 @@ def test_no_port(tmp_path: Path, port: int) -> None:
 
 
 def test_a_port_that_is_kept_for_root() -> None:
+    first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if first <= 80:
+        pytest.skip("on this machine port 80 is for everybody")
     with machine.common_folder() as folder:
         os.chown(folder, machine.NOBODY, machine.NOBODY)
         error = refused(
             AccessError,
             lambda: machine.as_nobody(lambda: setup.plan(folder / "lab", port=80)),
         )
-    first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
-    if first <= 80:
-        pytest.skip("on this machine port 80 is for everybody")
     assert error.message == "Port 80 is kept for root"
     assert error.hint == f"Choose one from {first} on."
 
@@ -203,12 +203,16 @@ def test_stopped_on_the_way_it_is_listed_and_goes_on(tmp_path: Path) -> None:
     assert [each.directory for each in register.known()] == [directory]
     deployment = Deployment.open(str(directory))
     assert {user.name for user in deployment.users.list()} == {"alice", "mlflow-console"}
-    users = deployment.paths.users.read_bytes()
+    before = dict(line.split(b":") for line in deployment.paths.users.read_bytes().splitlines())
     again = setup.plan(directory)
     assert (again.resumed, again.port) == (True, plan.port)
     create(again)
     assert setup.is_complete(deployment)
-    assert deployment.paths.users.read_bytes() == users
+    after = dict(line.split(b":") for line in deployment.paths.users.read_bytes().splitlines())
+    assert after.keys() == before.keys()
+    # The password that counts is the one given last; the console's own stays.
+    assert after[b"alice"] != before[b"alice"]
+    assert after[b"mlflow-console"] == before[b"mlflow-console"]
     assert [each.outcome for each in audit.read(deployment.paths.audit)
             if each.operation == "deployment.init"] == ["cancelled", "done"]  # fmt: skip
     shutil.rmtree(directory / "server")
