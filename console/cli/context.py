@@ -19,9 +19,8 @@ import typer
 from console.cli.output import Output, urgent
 from console.cli.tables import Cell, Column
 from console.core import deployment as core
-from console.core import settings
 from console.core.deployment import Deployment
-from console.core.errors import CancelledError, ConsoleError, ReadOnlyError, UsageError
+from console.core.errors import CancelledError, ConsoleError, UsageError
 from console.core.operations import OPERATIONS, Operation, Risk
 from console.core.progress import Progress
 from console.core.secrets import Secret, generate
@@ -83,18 +82,7 @@ class Session:
         Raises:
             ReadOnlyError: The flag, the variable or the person's settings say read-only.
         """
-        if self.read_only:
-            reason = "--read-only"
-        elif settings.environment_flag("MLFLOW_CONSOLE_READ_ONLY"):
-            reason = "MLFLOW_CONSOLE_READ_ONLY"
-        elif core.person().read_only:
-            reason = f"read_only in {core.person_file()}"
-        else:
-            return
-        raise ReadOnlyError(
-            f"{OPERATIONS[operation_id].summary}: refused ({reason})",
-            "Leave read-only out to change something.",
-        )
+        core.refuse_when_read_only(OPERATIONS[operation_id], core.read_only_reason(self.read_only))
 
     def confirm(self, operation: Operation, going: Sequence[str], question: str) -> None:
         """Let a person look at what will happen before it does, as the verb's risk asks for.

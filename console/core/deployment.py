@@ -107,7 +107,7 @@ class Deployment:
                     f"`mlflow-console init {directory}` sets one up there.",
                 )
         loaded = settings.load(path, Settings)
-        return cls(directory, loaded, _read_only_reason(read_only, loaded, path))
+        return cls(directory, loaded, read_only_reason(read_only, loaded, path))
 
     @property
     def name(self) -> str:
@@ -186,11 +186,7 @@ class Deployment:
         Raises:
             ReadOnlyError: The verb would change something.
         """
-        if self.read_only and operation.risk is not Risk.READ:
-            raise ReadOnlyError(
-                f"{operation.summary}: refused, {self.name} is open read-only ({self.read_only})",
-                "Leave read-only out to change something.",
-            )
+        refuse_when_read_only(operation, self.read_only)
 
     def record(
         self, operation: Operation, target: str, outcome: audit.Outcome, error: str | None = None
@@ -205,12 +201,32 @@ class Deployment:
             self.warn(f"The audit trail {self.paths.audit} lacks this: {failure.strerror}")
 
 
-def _read_only_reason(flag: bool, loaded: Settings, path: Path) -> str:
+def refuse_when_read_only(operation: Operation, reason: str) -> None:
+    """Let only reading verbs through when there is a reason to be read-only.
+
+    Raises:
+        ReadOnlyError: The verb would change something.
+    """
+    if reason and operation.risk is not Risk.READ:
+        raise ReadOnlyError(
+            f"{operation.summary}: refused, this is read-only ({reason})",
+            "Leave read-only out to change something.",
+        )
+
+
+def read_only_reason(flag: bool, loaded: Settings | None = None, path: Path | None = None) -> str:
+    """Why changing verbs are refused, "" when they are not.
+
+    Args:
+        flag: --read-only was given.
+        loaded: The settings of the deployment, where one is opened.
+        path: Their file.
+    """
     if flag:
         return "--read-only"
     if settings.environment_flag("MLFLOW_CONSOLE_READ_ONLY"):
         return "MLFLOW_CONSOLE_READ_ONLY"
-    if loaded.read_only:
+    if loaded and loaded.read_only:
         return f"read_only in {path}"
     if person().read_only:
         return f"read_only in {person_file()}"

@@ -204,8 +204,8 @@ def create(
         yield Progress(f"{chosen.directory}: settings written")
         # What takes long comes last: killed in it, this is on the list, and `up` goes on.
         register.add(chosen.name, chosen.directory)
-        if first_user and first_user[0] not in {user.name for user in deployment.users.list()}:
-            deployment.users.add(*first_user)
+        if first_user:
+            _add_or_change(deployment, *first_user)
             yield Progress(f"user {first_user[0]} added")
         yield from complete(deployment, cancel)
 
@@ -232,9 +232,15 @@ def complete(deployment: Deployment, cancel: threading.Event) -> Iterator[Progre
         # The secret first: should this be killed in between, the next call adds its user.
         if not paths.service_secret.exists():
             secrets.write_secret(paths.service_secret, secrets.generate(32))
-        deployment.users.add(name, secrets.read_secret(paths.service_secret))
+        _add_or_change(deployment, name, secrets.read_secret(paths.service_secret))
         yield Progress(f"service user {name} made")
     yield from deployment.driver.init(cancel)
+
+
+def _add_or_change(deployment: Deployment, name: str, password: Secret) -> None:
+    """Give a user a password, whether an interrupted call has added the user already or not."""
+    known = any(user.name == name for user in deployment.users.list())
+    (deployment.users.passwd if known else deployment.users.add)(name, password)
 
 
 def _service_user_missing(deployment: Deployment) -> bool:

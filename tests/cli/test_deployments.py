@@ -28,7 +28,7 @@ def test_dry_run_is_allowed_read_only_and_init_is_not(cli: Cli, tmp_path: Path) 
     assert cli("--read-only", "init", wanted, "--dry-run").code == 0
     result = cli("--read-only", "init", wanted)
     assert result.code == 1
-    assert "refused (--read-only)" in result.err
+    assert "refused, this is read-only (--read-only)" in result.err
     assert not Path(wanted).exists()
 
 
