@@ -45,7 +45,7 @@ def _start(env: dict[str, str]) -> Iterator[Figure]:
         with Terminal([sys.executable, "-m", "benchmarks.empty_app"], env) as terminal:
             nothing = terminal.wait_for("nothing here")
         with Terminal([CONSOLE], env) as terminal:
-            frame = terminal.wait_for("Home")
+            frame = terminal.wait_for("Services")
             # Storage is the last to come: its walk starts when the rest is there.
             full = terminal.wait_for("walked")
             full = max(full, terminal.wait_for("healthy"))

@@ -39,15 +39,16 @@ def explain(error: OSError, path: Path) -> ConsoleError:
             f"The disk that holds {where} is full", "Free some space there, then do it again."
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        owner = _owner(Path(str(where)))
+        whose = owner(Path(str(where)))
         return AccessError(
-            f"This account may not use {where}" + (f", which belongs to {owner}" if owner else ""),
+            f"This account may not use {where}" + (f", which belongs to {whose}" if whose else ""),
             "Run it with sudo, or as the owner.",
         )
     return ConsoleError(f"{where}: {error.strerror or error}")
 
 
-def _owner(path: Path) -> str:
+def owner(path: Path) -> str:
+    """The account that a path, or what there is of it, belongs to; "" when it has no name."""
     for candidate in (path, *path.parents):
         try:
             return candidate.owner()
@@ -133,9 +134,9 @@ def _as_folder(handle: int, folder: Path) -> None:
     Else a lock that `sudo` made would shut out the person whose deployment it is.
     """
     if os.geteuid() == 0 and os.fstat(handle).st_uid == 0:
-        owner = folder.stat()
-        if owner.st_uid != 0:
-            os.fchown(handle, owner.st_uid, owner.st_gid)
+        whose = folder.stat()
+        if whose.st_uid != 0:
+            os.fchown(handle, whose.st_uid, whose.st_gid)
 
 
 @contextlib.contextmanager

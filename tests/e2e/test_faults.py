@@ -22,6 +22,7 @@ import pytest
 from console.core import register, setup
 from console.core.deployment import Deployment
 from console.core.errors import (
+    AccessError,
     CancelledError,
     ConsoleError,
     DiskFullError,
@@ -34,7 +35,7 @@ from console.core.stack import environment
 from console.core.stack.driver import State
 from console.core.stack.embedded import port_is_free
 from console.core.stack.service import Status
-from tests.support import deployments, machine
+from tests.support import deployments, machine, unavailable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -339,6 +340,44 @@ def test_a_damaged_database_is_not_taken_for_another_program(answering: Deployme
     deployments.up(deployment)
     assert deployment.stack.status().exit_code == 0
     assert experiments(deployment) == before
+
+
+@private
+def test_a_database_that_is_gone_is_an_error_while_the_api_still_answers(
+    answering: Deployment,
+) -> None:
+    deployment = opened(answering)
+    deployments.up(deployment)
+    aside = deployment.paths.database.with_name("aside")
+    deployment.paths.database.rename(aside)
+    try:
+        status = deployment.stack.status()
+        assert status.api.ok
+        assert status.exit_code == 3
+        assert only_finding(status) == (
+            "database-missing",
+            f"The database {deployment.paths.database} is gone; what is logged now will be lost",
+            "put the file back while the server is stopped",
+        )
+    finally:
+        aside.rename(deployment.paths.database)
+    assert deployment.stack.status().exit_code == 0
+
+
+def test_root_starts_no_server_for_somebody_else(
+    make_deployment: Callable[[str], Deployment],
+) -> None:
+    if os.geteuid() != 0:
+        unavailable("only root can be refused as root")
+    deployment = make_deployment("lab")
+    os.chown(deployment.directory, machine.NOBODY, machine.NOBODY)
+    try:
+        with pytest.raises(AccessError) as caught:
+            deployments.up(deployment)
+    finally:
+        os.chown(deployment.directory, 0, 0)
+    assert caught.value.hint.startswith("sudo -u nobody mlflow-console --deployment ")
+    assert deployments.processes(deployment.directory) == []
 
 
 def check_database_failure(deployment: Deployment, statuses: set[int]) -> None:

@@ -18,6 +18,7 @@ from console.core.settings import ServerSettings, Settings
 from console.core.storage import service
 from console.core.storage.filesystem import FilesystemStore
 from console.core.storage.service import Amount, StorageService, Usage
+from tests.support import machine
 
 if TYPE_CHECKING:
     from console.core.storage.store import Batch
@@ -233,38 +234,27 @@ def test_without_the_database_there_is_a_sentence(dep: Deployment) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_folders_that_may_not_be_read_are_named(tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    for folder in ("open", "shut\n\x1b[2J", *(f"many{n}" for n in range(60))):
-        (root / folder).mkdir(parents=True)
-        (root / folder / "x").write_bytes(b"12")
-        if folder != "open":
-            (root / folder).chmod(0o700)
-    for above in (tmp_path, *tmp_path.parents):
-        if above.name.startswith("pytest-") or above.parent.name.startswith("pytest-"):
-            above.chmod(0o755)
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.setuid(65534)
-        try:
+def test_folders_that_may_not_be_read_are_named() -> None:
+    with machine.common_folder() as root:
+        for folder in ("open", "shut\n\x1b[2J", *(f"many{n}" for n in range(60))):
+            (root / folder).mkdir()
+            (root / folder / "x").write_bytes(b"12")
+            if folder != "open":
+                (root / folder).chmod(0o700)
+
+        def walk() -> tuple[list[tuple[str, int]], list[str], str]:
             store = FilesystemStore(root)
             found = [item for batch in store.walk(threading.Event()) for item in batch]
-            said = f"{found}|{len(store.problems)}|{store.problems[-1]}|{store.problems}"
-            root_said = ""
             try:
                 list(FilesystemStore(root / "many1").walk(threading.Event()))
             except AccessError as error:
-                root_said = error.message
-            os.write(writer, f"{said}|{root_said}".encode())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    os.close(writer)
-    listing, count, last, every, root_said = os.read(reader, 100_000).decode().split("|")
-    os.close(reader)
-    assert listing == "[('open/x', 2)]"
-    assert (count, last) == ("51", "11 more could not be read")
+                return found, list(store.problems), error.message
+            return found, list(store.problems), ""
+
+        found, problems, root_said = machine.as_nobody(walk)
+    assert found == [("open/x", 2)]
+    assert (len(problems), problems[-1]) == (51, "11 more could not be read")
+    every = " ".join(problems)
     assert "many" in every
     assert "Permission denied" in every
     assert "\x1b" not in every

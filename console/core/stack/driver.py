@@ -152,6 +152,9 @@ class Driver(Protocol):
     def services(self) -> list[Service]:
         """The services as they are now, without asking the API."""
 
+    def findings(self) -> list[Finding]:
+        """What is wrong with a running deployment that no service and no API call shows."""
+
     def logs(self, services: Sequence[str], tail: int, follow: bool) -> Stream[LogLine]:
         """The last `tail` lines, in the order of time, then new ones as they come."""
 

@@ -6,6 +6,7 @@ again when it dies. It outlives the console; it is found again by pid *and* star
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -18,10 +19,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from console.core import files, http, process
-from console.core.errors import ConsoleError, NotOursError, UnreachableError
+from console.core.errors import AccessError, ConsoleError, NotOursError, UnreachableError
 from console.core.progress import Progress
 from console.core.stack import logs
-from console.core.stack.driver import Capabilities, Health, LogLine, Role, Service, State
+from console.core.stack.driver import (
+    Capabilities,
+    Finding,
+    Health,
+    LogLine,
+    Role,
+    Service,
+    Severity,
+    State,
+)
 from console.core.stack.environment import Environment
 from console.core.stack.usage import Meter
 from console.core.streams import Stream
@@ -82,6 +92,7 @@ class EmbeddedDriver:
     def up(self, services: Sequence[str], cancel: threading.Event) -> Iterator[Progress]:
         """Start the server unless it runs, and wait until it listens."""
         self._check_names(services)
+        self._check_owner()
         yield from self.init(cancel)
         with files.locked(self._paths.run / "driver.lock", "the server"):
             if self._supervisor() is None:
@@ -123,6 +134,15 @@ class EmbeddedDriver:
                 "GIT_PYTHON_REFRESH": "quiet",
             }
         )
+
+    def _check_owner(self) -> None:
+        """A server of root's would leave files that the deployment's owner could not use."""
+        owner = files.owner(self._paths.root)
+        if os.geteuid() == 0 and owner not in ("", "root"):
+            raise AccessError(
+                f"{self._paths.root} belongs to {owner}, whose server must not run as root",
+                f"sudo -u {owner} mlflow-console --deployment {self._paths.root} up",
+            )
 
     def _check_port(self) -> None:
         port = self._settings.server.port
@@ -299,6 +319,16 @@ class EmbeddedDriver:
             memory_bytes=used.memory_bytes if used else None,
             ports=(f"{ADDRESS}:{self._settings.server.port}",),
         )  # fmt: skip
+
+    def findings(self) -> list[Finding]:
+        """A server goes on with a database that was deleted under it, until it is stopped."""
+        if self._paths.database.exists():
+            return []
+        return [Finding(
+            "database-missing", Severity.ERROR, SERVICE,
+            f"The database {self._paths.database} is gone; what is logged now will be lost",
+            fix="put the file back while the server is stopped",
+        )]  # fmt: skip
 
     # Logs and programs
 
