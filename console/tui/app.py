@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -96,6 +98,8 @@ class ConsoleApp(App[int], Caller):
         return OpeningScreen(self.who)
 
     def on_mount(self) -> None:
+        # Also where it was ignored (nohup): on a dead terminal Textual would read for ever.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
         if self.session is None:
             self.open_deployment(self.wanted)
         else:
@@ -270,11 +274,19 @@ class ConsoleApp(App[int], Caller):
 
     def leave(self, code: int) -> None:
         """Close what is open and end the console with this exit code."""
+        self._close()
+        self.exit(code, return_code=code)
+
+    def _hung_up(self) -> None:
+        """Leave without a word: there is no terminal any more to restore."""
+        self._close()
+        os._exit(128 + signal.SIGHUP)
+
+    def _close(self) -> None:
         from console.core.streams import hub  # noqa: PLC0415  # first use
 
         hub.close()
         calls.leave(LEAVE_SECONDS)
-        self.exit(code, return_code=code)
 
 
 class OpenedApp(ConsoleApp):

@@ -144,6 +144,22 @@ def test_first_start_to_running_server_to_nothing_left(tmp_path: Path) -> None:
         assert "processes 0" in shown
 
 
+@pytest.mark.parametrize("trap", ["", "trap '' HUP; "], ids=["killed", "hangup ignored"])
+def test_a_lost_terminal_ends_the_console(real_deployment: Deployment, trap: str) -> None:
+    pid = server_pid(real_deployment)
+    words = f"{trap}{CONSOLE} --deployment {real_deployment.directory}"
+    with Tmux(["sh", "-c", words], dict(os.environ)) as terminal:
+        terminal.wait_for("● healthy")
+        shell = psutil.Process(terminal.pane_pid())
+        consoles = [each for each in shell.children(recursive=True) if CONSOLE in each.cmdline()]
+        assert consoles
+    _, alive = psutil.wait_procs(consoles, timeout=10)
+    for process in alive:
+        process.kill()
+    assert alive == []
+    assert server_pid(real_deployment) == pid
+
+
 def test_a_killed_console_leaves_everything_as_it_was(real_deployment: Deployment) -> None:
     """Done over and over, at another moment each time, while it adds a user."""
     before = server_pid(real_deployment)
