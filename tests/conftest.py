@@ -61,8 +61,10 @@ def _homes(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home for each test; of the machine's running servers only those of this test run are seen.
+def home(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A home for each test; of the machine's running servers only this test's own are seen.
 
     The list of running servers is the only thing that no variable can turn elsewhere: without
     this, a server of the developer, or of a test next door, would be a known deployment here.
@@ -71,15 +73,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for name, value in _homes(folder).items():
         monkeypatch.setenv(name, value)
     everywhere = register._running
-    base = tmp_path_factory.getbasetemp()
 
     def ours() -> list[Path]:
-        return [path for path in everywhere() if base in path.parents and not _shared(path)]
+        return [path for path in everywhere() if tmp_path in path.parents]
 
     monkeypatch.setattr(register, "_running", ours)
     return folder
-
-
-def _shared(directory: Path) -> bool:
-    """Whether a deployment belongs to the whole run and not to one test."""
-    return directory.parent.name.startswith("shared")

@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.text import Text
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.signal import Signal
 
 from console.tui import calls, themes
-from console.tui.areas import AREAS, area_of
+from console.tui.areas import AREAS, HOME, area_of
 from console.tui.caller import Caller, Listener
 from console.tui.messages import Delivery, Live, Session
 from console.tui.screens.opening import OpeningScreen
@@ -116,7 +117,7 @@ class ConsoleApp(App[int], Caller):
             return
         self._use(found)
         self._watch()
-        self.switch_mode("home")
+        self.switch_mode(HOME.name)
 
     def _use(self, session: Session) -> None:
         self.session = session
@@ -277,6 +278,21 @@ class ConsoleApp(App[int], Caller):
         self._close()
         self.exit(code, return_code=code)
 
+    def _fatal_error(self) -> None:
+        """A defect of ours: one sentence, the traceback only for who asks for it.
+
+        Textual's own prints every local variable, passwords among them, and has no public hook.
+        """
+        error = sys.exc_info()[1]
+        words = f"This should not have happened: {type(error).__name__}: {error}"
+        if os.environ.get("MLFLOW_CONSOLE_DEBUG") == "1" and error is not None:
+            import traceback  # noqa: PLC0415  # hardly ever
+
+            words = "".join(traceback.format_exception(error))
+        else:
+            words += "\nPlease report it with what MLFLOW_CONSOLE_DEBUG=1 prints."
+        self.panic(Text(words))
+
     def _hung_up(self) -> None:
         """Leave without a word: there is no terminal any more to restore."""
         self._close()
@@ -297,11 +313,11 @@ class OpenedApp(ConsoleApp):
         opener, wanted, read_only: As for the console, should another one be opened later.
     """
 
-    # Home as the default screen and not as a mode like the others: that spares Textual a parse
-    # of every style sheet before the first frame.
-    DEFAULT_MODE = "home"
+    # Home is the default screen, and a mode like the others only when it stands: that spares
+    # Textual a parse of every style sheet before the first frame.
+    DEFAULT_MODE = HOME.name
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        area.name: area.open for area in AREAS if area.name != "home"
+        area.name: area.open for area in AREAS if area is not HOME
     }
 
     def __init__(
@@ -311,7 +327,11 @@ class OpenedApp(ConsoleApp):
         self._use(session)
 
     def get_default_screen(self) -> Screen[Any]:
-        return area_of("deployment").open()
+        return HOME.open()
+
+    def on_mount(self) -> None:
+        # Textual calls the base's as well.
+        self.add_mode(HOME.name, HOME.open)
 
 
 def _app(opener: Opener, wanted: str | None, read_only: bool) -> ConsoleApp:

@@ -40,6 +40,7 @@ AREAS = (
     Area("experiments", "4", "Experiments", "ExperimentsScreen", ("experiments", "runs")),
     Area("storage", "5", "Storage", "StorageScreen", ("storage",)),
 )
+HOME = AREAS[0]
 
 
 def area_of(room: str) -> Area:

@@ -21,7 +21,7 @@ from console.core.stack.service import Status
 from console.core.storage.service import Amount, ExperimentUsage, RunUsage, Usage
 from console.core.streams import Stream
 from console.core.users.service import User
-from console.tui.app import ConsoleApp
+from console.tui.app import ConsoleApp, OpenedApp
 from console.tui.messages import Session
 
 if TYPE_CHECKING:
@@ -283,6 +283,7 @@ class Fake:
         def opener(wanted: str | None) -> Session | list[Known]:
             return self.session()
 
-        app = ConsoleApp(opener)
+        # As it is opened where the deployment answers at once; test_console.py has the other way.
+        app = OpenedApp(self.session(), opener)
         app.who = "alice@gpu1"
         return app

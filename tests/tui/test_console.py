@@ -297,3 +297,36 @@ async def test_the_terminal_decides_the_colours(
     async with opened(Fake()) as (app, _):
         assert app.native_ansi_color is plain
         assert app.no_color is (no_color is not None)
+
+
+async def test_home_is_left_and_come_back_to() -> None:
+    app = Fake().app()
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        assert isinstance(app.screen, HomeScreen)
+        home = app.screen
+        await press(pilot, "3", "1")
+        assert app.screen is home
+
+
+async def test_a_defect_shows_no_local_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_self: ConsoleApp) -> None:
+        password = "hunter" + "2"
+        raise RuntimeError(f"a defect, {len(password)} long")
+
+    monkeypatch.setattr(ConsoleApp, "action_help", broken)
+    app = Fake().app()
+
+    async def asked_for_help() -> None:
+        async with app.run_test() as pilot:
+            await settle(pilot)
+            await pilot.press("question_mark")
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        await asked_for_help()
+    shown = "".join(capsys.readouterr())
+    assert "This should not have happened: RuntimeError: a defect, 7 long" in shown
+    assert "hunter2" not in shown
+    assert app.return_code == 1

@@ -124,7 +124,7 @@ def test_read_only_refuses_everything_but_looking(deployment: Deployment) -> Non
     with pytest.raises(ReadOnlyError) as caught:
         area.add("alice", Secret("x"))
     assert caught.value.message == (
-        "Give somebody a password: refused, lab is open read-only (--read-only)"
+        "Give somebody a password: refused, this is read-only (--read-only)"
     )
     with pytest.raises(ReadOnlyError):
         next(area.up())
