@@ -25,11 +25,11 @@ from console.core import audit as trail
 from console.core import register as known_deployments
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, UsageError
+from console.core.format import exact
 from console.core.operations import OPERATIONS
 from console.core.secrets import Secret
 from console.core.settings import UsersSettings
 from console.core.stack.driver import State
-from console.tui.format import exact
 
 DRIVERS = ("embedded",)
 TRAINING = """

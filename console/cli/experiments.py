@@ -10,7 +10,7 @@ import typer
 from console.cli.context import Json, Session, session, verb
 from console.cli.tables import Cell, Column, Marked, Tone
 from console.core.experiments.service import Experiment
-from console.tui.format import count, exact
+from console.core.format import count, exact
 
 app = typer.Typer(help="The experiments.", rich_markup_mode=None)
 

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from console.cli.tables import Cell, Column, Layout, Tone, painted
+from console.core.format import exact, when
 from console.core.progress import Progress
 from console.core.text import clean
-from console.tui.format import exact, when
 
 T = TypeVar("T")
 

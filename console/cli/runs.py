@@ -13,7 +13,7 @@ from console.cli.context import Json, JsonLines, Session, session, verb
 from console.cli.experiments import Which, WithDeleted, stage
 from console.cli.tables import Cell, Column, Marked, Tone
 from console.core.experiments.service import Run
-from console.tui.format import elapsed, exact, metric
+from console.core.format import elapsed, exact, metric
 
 app = typer.Typer(help="The runs of an experiment.", rich_markup_mode=None)
 

@@ -11,11 +11,11 @@ import typer
 from console.cli.context import Json, JsonLines, Session, one_form, session, verb
 from console.cli.tables import Cell, Column, Marked, Tone
 from console.core.errors import CancelledError, UsageError
+from console.core.format import exact, size
 from console.core.operations import OPERATIONS
 from console.core.stack.driver import Finding, Health, LogLine, Service, Severity
 from console.core.stack.service import Status
 from console.core.text import clean
-from console.tui.format import exact, size
 
 LONGEST_LOG_LINE = 10_000
 

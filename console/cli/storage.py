@@ -11,9 +11,9 @@ from console.cli.context import Json, JsonLines, Session, cancelling, one_form, 
 from console.cli.experiments import stage
 from console.cli.tables import Cell, Column
 from console.core.errors import CancelledError
+from console.core.format import count, exact, plural, share, size
 from console.core.progress import Progress
 from console.core.storage.service import Usage
-from console.tui.format import count, exact, plural, share, size
 
 app = typer.Typer(help="The artifact storage.", rich_markup_mode=None)
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from textual.containers import VerticalScroll
 from textual.widget import Widget
 
+from console.core import format as fmt
 from console.core.errors import CancelledError, ConsoleError
 from console.core.progress import Progress
 from console.core.text import clean
-from console.tui import format as fmt
 from console.tui.caller import Listener
 from console.tui.modals.modal import Modal
 from console.tui.widgets.facts import Facts, Part

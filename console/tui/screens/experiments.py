@@ -12,10 +12,10 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widget import Widget
 
+from console.core import format as fmt
 from console.core.errors import ConsoleError
 from console.core.experiments.service import Experiment, Page, Run
 from console.core.text import clean
-from console.tui import format as fmt
 from console.tui.area import AreaScreen
 from console.tui.widgets import state
 from console.tui.widgets.facts import Facts

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widget import Widget
 
+from console.core import format as fmt
 from console.core.errors import ConsoleError
 from console.core.experiments.service import Experiment
 from console.core.stack.driver import Finding, Service, Severity
@@ -17,7 +18,6 @@ from console.core.stack.service import Status
 from console.core.storage.service import Usage
 from console.core.text import clean
 from console.core.users.service import User
-from console.tui import format as fmt
 from console.tui.area import WIDE, AreaScreen
 from console.tui.messages import Live
 from console.tui.widgets import state

@@ -11,9 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widget import Widget
 
+from console.core import format as fmt
 from console.core.experiments.service import Run
 from console.core.text import clean
-from console.tui import format as fmt
 from console.tui.area import AreaScreen
 from console.tui.widgets import state
 from console.tui.widgets.facts import Facts

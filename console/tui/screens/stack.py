@@ -12,12 +12,12 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Tab, Tabs
 
+from console.core import format as fmt
 from console.core.errors import ConsoleError
 from console.core.progress import Progress
 from console.core.stack.driver import LogLine, Service
 from console.core.stack.service import Status
 from console.core.text import clean
-from console.tui import format as fmt
 from console.tui.area import AreaScreen
 from console.tui.log_source import LogSource
 from console.tui.messages import Live

@@ -9,9 +9,9 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
+from console.core import format as fmt
 from console.core.storage.service import ExperimentUsage, Usage
 from console.core.text import clean
-from console.tui import format as fmt
 from console.tui.area import AreaScreen
 from console.tui.messages import Live
 from console.tui.widgets.facts import Facts, Part

@@ -10,10 +10,10 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
+from console.core import format as fmt
 from console.core.errors import ConsoleError
 from console.core.text import clean
 from console.core.users.service import User
-from console.tui import format as fmt
 from console.tui.area import AreaScreen
 from console.tui.modals.user_form import Login, UserFormModal
 from console.tui.widgets.facts import Facts, Part

@@ -14,9 +14,9 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from console.core import format as fmt
 from console.core.stack.driver import LogLine
 from console.core.text import clean
-from console.tui import format as fmt
 
 KEEP = 5000
 LONGEST = 2000
