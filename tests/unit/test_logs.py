@@ -157,3 +157,11 @@ def test_a_log_that_is_not_for_us() -> None:
         log.chmod(0o600)
         with pytest.raises(AccessError):
             machine.as_nobody(lambda: list(logs.stream(log, "tracking", 5, follow=False)))
+
+
+def test_the_programs_own_time_is_left_out() -> None:
+    line = b"2026-11-23T04:18:10.123Z 2026/11/23 04:18:10 INFO:     Uvicorn is running"
+    assert logs.parse(line, "tracking").text == "INFO:     Uvicorn is running"
+    assert logs.parse(b"2026-11-23T04:18:10.123Z at 2026/11/23 04:18:10 it", "x").text == (
+        "at 2026/11/23 04:18:10 it"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from console.core.stack.driver import LogLine
 from console.core.streams import Stream
 from console.core.text import clean
 
+_OWN_TIME = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
 LONGEST_LINE = 10_000
 LOOK_SECONDS = 0.25
 WAITING_LINES = 10_000
@@ -161,10 +163,13 @@ def _last_lines(file: BinaryIO, count: int) -> list[bytes]:
 
 
 def parse(line: bytes, service: str) -> LogLine:
-    """One line as the supervisor wrote it: the time, a space, the text."""
+    """One line as the supervisor wrote it: the time, a space, the text.
+
+    MLflow puts a time of its own, without its zone, before most lines; one time is enough.
+    """
     stamp, _, text = line.decode(errors="replace").partition(" ")
     try:
         at = datetime.fromisoformat(stamp)
     except ValueError:
         return LogLine(service, None, clean(line.decode(errors="replace"), LONGEST_LINE))
-    return LogLine(service, at, clean(text, LONGEST_LINE))
+    return LogLine(service, at, clean(_OWN_TIME.sub("", text, count=1), LONGEST_LINE))
