@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def test_the_trace_is_read_rightly(tmp_path: Path) -> None:
     assert len(elsewhere(trace)) == 2
 
 
+def _wait_until_healthy(env: dict[str, str]) -> None:
+    deadline = time.monotonic() + 120
+    while subprocess.run([CONSOLE, "status"], env=env, check=False, capture_output=True).returncode:
+        assert time.monotonic() < deadline, "the server did not start"
+        time.sleep(0.5)
+
+
 def test_nothing_leaves_the_machine(tmp_path: Path) -> None:
     if not shutil.which("strace"):
         unavailable("strace is not installed")
@@ -63,8 +71,9 @@ def test_nothing_leaves_the_machine(tmp_path: Path) -> None:
     # strace lives as long as the server that `up` leaves behind.
     server = traced("server", "up")
     try:
+        # Not by a second `up`: it could come first, and the server would be that one's.
+        _wait_until_healthy(env)
         for name, arguments in {
-            "wait": ("up",),
             "demo": ("demo",),
             "runs": ("runs", "list", "Loss curves", "--json"),
             "storage": ("storage", "usage", "--json"),
@@ -77,6 +86,6 @@ def test_nothing_leaves_the_machine(tmp_path: Path) -> None:
         subprocess.run([CONSOLE, "--yes", "down"], env=env, check=True, capture_output=True)
         server.wait(60)
     traces = sorted(path for path in tmp_path.iterdir() if path.is_file())
-    assert len(traces) == 6
+    assert len(traces) == 5
     assert any("127.0.0.1" in path.read_text(errors="replace") for path in traces)
     assert {path.name: elsewhere(path) for path in traces if elsewhere(path)} == {}
