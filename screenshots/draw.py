@@ -16,8 +16,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
-from console.core.register import Known
-from console.tui.app import ConsoleApp
+from console.tui.app import OpenedApp
 from console.tui.messages import Session
 from console.tui.opening import open_session
 
@@ -46,27 +45,30 @@ async def _settle(pilot: Pilot[int]) -> None:
         await pilot.pause(0.2)
 
 
-async def _draw(directory: Path, to: Path, size: tuple[int, int], name: str) -> None:
-    def opener(wanted: str | None) -> Session | list[Known]:
-        return open_session(str(directory), read_only=False)
-
-    app = ConsoleApp(opener)
+async def _draw(directory: Path, to: Path, size: tuple[int, int]) -> None:
+    session = open_session(str(directory), read_only=False)
+    if not isinstance(session, Session):
+        raise SystemExit(f"{directory} holds no deployment")
+    app = OpenedApp(session, lambda _wanted: session)
     app.who = "alice@gpu1"
     async with app.run_test(size=size) as pilot:
         await _settle(pilot)
-        for key in SCREENS[name]:
-            await pilot.press(key)
-            await _settle(pilot)
-        path = to / f"{name}-{size[0]}x{size[1]}.svg"
-        path.write_text(app.export_screenshot(title="mlflow-console"), encoding="utf-8")
-        sys.stderr.write(f"{path}\n")
+        for name, keys in SCREENS.items():
+            for key in keys:
+                await pilot.press(key)
+                await _settle(pilot)
+            path = to / f"{name}-{size[0]}x{size[1]}.svg"
+            path.write_text(app.export_screenshot(title="mlflow-console"), encoding="utf-8")
+            sys.stderr.write(f"{path}\n")
+            for _ in keys:
+                await pilot.press("escape")
+            await pilot.press("1")
         await pilot.press("ctrl+q")
 
 
 async def _draw_all(directory: Path, to: Path) -> None:
     for size in SIZES:
-        for name in SCREENS:
-            await _draw(directory, to, size, name)
+        await _draw(directory, to, size)
 
 
 def main() -> None:

@@ -34,7 +34,6 @@ def demo(deployment: Deployment, cancel: threading.Event) -> Iterator[Progress]:
         env = {
             "MLFLOW_TRACKING_URI": status.url,
             "MLFLOW_TRACKING_USERNAME": USER,
-            "LOGNAME": USER,  # MLflow writes down who logged a run by this
             "MLFLOW_TRACKING_PASSWORD": _password(deployment).reveal(),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DO_NOT_TRACK": "true",

@@ -231,7 +231,11 @@ def _clear(client: MlflowClient, experiment_id: str) -> dict[str, str]:
 
 def _make(client: MlflowClient, experiment_id: str, item: Item, parent_id: str | None) -> str:
     """Log one run and return its id."""
-    tags = {KEY: item.key, "mlflow.source.name": "mlflow-console demo"}
+    tags = {
+        KEY: item.key,
+        "mlflow.source.name": "mlflow-console demo",
+        "mlflow.user": os.environ.get("MLFLOW_TRACKING_USERNAME", ""),
+    }
     if parent_id is not None:
         tags["mlflow.parentRunId"] = parent_id
     run_id = str(client.create_run(experiment_id, tags=tags, run_name=item.label).info.run_id)
