@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from console.core import register
 from console.core.deployment import Deployment
 from tests.cli.conftest import Cli
+from tests.support import machine
 
 
 def test_dry_run_changes_nothing(cli: Cli, tmp_path: Path) -> None:
@@ -198,12 +198,14 @@ def test_broken_settings(cli: Cli, deployment: Deployment, case: str) -> None:
     assert path.read_text() == broken
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_deployment_of_somebody_else(cli: Cli, deployment: Deployment) -> None:
-    deployment.directory.chmod(0)
-    try:
-        result = cli("status")
-    finally:
-        deployment.directory.chmod(0o700)
+    assert cli("status").code == 4  # imports what the other account may not be able to read
+    with machine.common_folder() as folder:
+        lab = folder / "lab"
+        lab.mkdir(mode=0o700)
+        (lab / "console.toml").write_bytes(deployment.paths.settings.read_bytes())
+        result = machine.as_nobody(lambda: cli("--deployment", str(lab), "status"))
     assert result.code == 1
+    assert f"This account may not use {lab}" in result.err
+    assert "which belongs to root" in result.err
     assert "sudo" in result.err
