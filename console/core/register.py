@@ -200,6 +200,9 @@ def _here() -> Path | None:
 
 def _named(wanted: str) -> Path:
     by_name = {each.directory for each in known() if each.name == wanted}
+    directory = _real(Path(os.path.expanduser(wanted)))
+    if len(by_name) > 1 and is_deployment(directory):
+        return directory  # of several with that name, the one in the folder we stand in
     if len(by_name) > 1:
         raise UsageError(
             f"Several deployments are called {wanted}: {', '.join(map(str, sorted(by_name)))}",
@@ -207,7 +210,6 @@ def _named(wanted: str) -> Path:
         )
     if by_name:
         return by_name.pop()
-    directory = _real(Path(os.path.expanduser(wanted)))
     if directory.is_dir() or "/" in wanted:
         return directory
     raise UsageError(

@@ -106,11 +106,15 @@ def test_an_unknown_directory_says_how_to_make_one(tmp_path: Path) -> None:
     assert f"init {tmp_path}/lab" in caught.value.hint
 
 
-def test_two_of_one_name_must_be_told_apart(tmp_path: Path) -> None:
+def test_two_of_one_name_must_be_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for place in ("a", "b"):
         register.add("lab", deployment(tmp_path / place / "lab"))
     with pytest.raises(UsageError, match="Several deployments are called lab"):
         register.choose("lab")
+    monkeypatch.chdir(tmp_path / "b")
+    assert register.choose("lab") == tmp_path / "b" / "lab"
 
 
 def test_a_working_directory_that_was_removed(
