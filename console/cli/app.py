@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from typing import Annotated
 
 import typer
@@ -80,5 +82,7 @@ def _without_command(session: Session) -> int:
     except NoDeploymentError as error:
         session.output.problem(error.message, error.hint)
         return error.exit_code
-    session.output.note("`mlflow-console` in a terminal opens the console, --help lists commands.")
+    program = sys.argv[0] if shutil.which("mlflow-console") is None else "mlflow-console"
+    which = f" --deployment {session.wanted}" if session.wanted else ""
+    session.output.note(f"In a terminal, `{program}{which}` opens the console; --help says more.")
     return code

@@ -43,7 +43,10 @@ In a training script:
     mlflow.set_tracking_uri("{url}")
 """
 
-KNOWN = (Column("NAME"), Column("STATE"), Column("DIRECTORY", keep=True), Column("KNOWN TO"))
+KNOWN = (
+    Column("NAME"), Column("STATE"), Column("DIRECTORY", keep=True), Column("KNOWN TO"),
+    Column("WHY"),
+)  # fmt: skip
 TRAIL = (
     Column("AT"), Column("WHO"), Column("WHAT", keep=True), Column("TARGET"), Column("OUTCOME"),
     Column("ERROR"),
@@ -91,8 +94,10 @@ def init(
         call.refuse_when_read_only("deployment.init")
     names = [name.strip() for name in (host or "").split(",") if name.strip()]
     plan = setup.plan(absolute(directory), driver, port, names)
+    if user:
+        _check_first(user)
     if dry_run:
-        for step in plan.steps:
+        for step in (*plan.steps, *([f"add the user {user}"] if user else [])):
             call.output.line(step)
         return
     first = _first_user(user, password_stdin, generate)
@@ -106,16 +111,17 @@ def init(
 
 
 def _first_user(user: str | None, from_stdin: bool, made_up: bool) -> tuple[str, Secret] | None:
+    return (user, password(user, from_stdin, made_up)) if user else None
+
+
+def _check_first(user: str) -> None:
     from console.core.users.service import check_name  # noqa: PLC0415  # first use
 
-    if not user:
-        return None
     check_name(user)
     if user == UsersSettings().service_user:
         raise UsageError(
             f"{user} is the name of the console's own user", "Give your first user another one."
         )
-    return user, password(user, from_stdin, made_up)
 
 
 def _what_now(call: Session, directory: Path, user: str | None) -> None:
@@ -177,8 +183,7 @@ def _looked_at(known: known_deployments.Known) -> Row:
 
 def _known_row(row: Row) -> list[Cell]:
     tone = {"running": Tone.GOOD, "unusable": Tone.BAD}.get(row.state, Tone.QUIET)
-    state = f"{row.state}: {row.error}" if row.error else row.state
-    return [row.name, Marked(state, tone), str(row.directory), row.source]
+    return [row.name, Marked(row.state, tone), str(row.directory), row.source, row.error]
 
 
 def forget(

@@ -90,7 +90,7 @@ def show_status(call: Session, json: bool) -> int:
     call.output.line(_headline(call, now))
     if now.services:
         call.output.line()
-        call.output.table(COLUMNS, now.services, functools.partial(_service, call), "")
+        call.output.table(COLUMNS, now.services, functools.partial(_service, call, now), "")
     for finding in now.findings:
         call.output.line()
         _show_finding(call, finding)
@@ -114,12 +114,14 @@ def _headline(call: Session, now: Status) -> str:
     return "  ".join(parts)
 
 
-def _service(call: Session, service: Service) -> list[Cell]:
+def _service(call: Session, now: Status, service: Service) -> list[Cell]:
+    # What stands below as a finding need not squeeze the table as well.
+    said = any(service.reason in finding.title for finding in now.findings)
     return [
         service.name, service.state.value, Marked(service.health.value, TONES[service.health]),
         call.output.time(service.started_at), str(service.restarts),
         "-" if service.cpu_percent is None else f"{service.cpu_percent:.0f} %",
-        size(service.memory_bytes), " ".join(service.ports), service.reason,
+        size(service.memory_bytes), " ".join(service.ports), "" if said else service.reason,
     ]  # fmt: skip
 
 

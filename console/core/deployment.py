@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from console.core import audit, register, settings
 from console.core.errors import CancelledError, ConsoleError, NoDeploymentError, ReadOnlyError
-from console.core.files import explained
+from console.core.files import explained, refuse_as_root
 from console.core.operations import Operation, Risk
 from console.core.settings import PersonSettings, Settings
 
@@ -101,6 +101,7 @@ class Deployment:
         directory = register.choose(wanted)
         path = Paths(directory).settings
         with explained(path):
+            refuse_as_root(directory)
             if not path.is_file():
                 raise NoDeploymentError(
                     f"{directory} holds no deployment",

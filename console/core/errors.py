@@ -49,6 +49,12 @@ class NoDeploymentError(ConsoleError):
     """No deployment was named, and none or several are known."""
 
 
+class SeveralDeploymentsError(NoDeploymentError):
+    """Several deployments are known and none was named: the command line must say which."""
+
+    exit_code = 2
+
+
 class NotOursError(ConsoleError):
     """A directory, a process or a port belongs to somebody else."""
 

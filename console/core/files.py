@@ -57,6 +57,23 @@ def owner(path: Path) -> str:
     return ""
 
 
+def refuse_as_root(folder: Path) -> None:
+    """Let root stay out of a folder of somebody else's.
+
+    Its owner decides what every name in it leads to, at any moment: a log that is a link to a
+    file of root's, a Python that is another program.
+
+    Raises:
+        AccessError: This is root, and the folder is not root's.
+    """
+    if os.geteuid() == 0 and folder.exists() and folder.stat().st_uid != 0:
+        whose = owner(folder)
+        raise AccessError(
+            f"{folder} belongs to {whose}, and root does not act in somebody else's folder",
+            f"Act as {whose}: sudo -u {whose} mlflow-console --deployment {folder} ...",
+        )
+
+
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace a file whole or not at all, whatever happens in between.
 
@@ -76,7 +93,6 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 if before is None:
-                    _as_folder(file.fileno(), path.parent)
                     os.fchmod(file.fileno(), mode)
                 else:
                     if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
@@ -115,9 +131,9 @@ def append_line(path: Path, line: bytes) -> None:
     Raises:
         OSError: The caller decides what a lost line means.
     """
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(path, flags, 0o600)
     try:
-        _as_folder(handle, path.parent)
         fcntl.flock(handle, fcntl.LOCK_EX)  # another's half-written line is not a torn one
         size = os.fstat(handle).st_size
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
@@ -126,17 +142,6 @@ def append_line(path: Path, line: bytes) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(handle)
-
-
-def _as_folder(handle: int, folder: Path) -> None:
-    """Give what root makes to the owner of the folder it is made in.
-
-    Else a lock that `sudo` made would shut out the person whose deployment it is.
-    """
-    if os.geteuid() == 0 and os.fstat(handle).st_uid == 0:
-        whose = folder.stat()
-        if whose.st_uid != 0:
-            os.fchown(handle, whose.st_uid, whose.st_gid)
 
 
 @contextlib.contextmanager
@@ -151,7 +156,6 @@ def locked(path: Path, what: str) -> Iterator[None]:
     with explained(path):
         try:
             with FileLock(path, timeout=LOCK_SECONDS, mode=0o600):
-                _own(path)
                 yield
         except Timeout as error:
             raise BusyError(
@@ -166,15 +170,6 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
         if not path.is_dir():
             path.mkdir(parents=True, mode=mode)
             path.chmod(mode)
-            _own(path)
-
-
-def _own(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        _as_folder(handle, path.parent)
-    finally:
-        os.close(handle)
 
 
 def free_bytes(path: Path) -> int:

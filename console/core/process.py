@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -27,6 +28,7 @@ INHERITED = (
 )  # fmt: skip
 
 START_TOLERANCE_SECONDS = 1.0
+LOOPBACK = "127.0.0.1"
 
 
 def environment(extra: Mapping[str, str], prefixes: Sequence[str] = ()) -> dict[str, str]:
@@ -253,6 +255,20 @@ def terminate(processes: Sequence[psutil.Process], seconds: float) -> None:
         raise ConsoleError(f"Process {names} does not end, not even killed")
 
 
+def listening(processes: Sequence[psutil.Process]) -> set[int]:
+    """The TCP ports that these processes listen on."""
+    import psutil  # noqa: PLC0415  # first use, not start-up
+
+    ports = set()
+    for process in processes:
+        try:
+            connections = process.net_connections(kind="tcp")
+        except psutil.Error:
+            continue
+        ports |= {each.laddr[1] for each in connections if each.status == psutil.CONN_LISTEN}
+    return ports
+
+
 def listener(port: int) -> str | None:
     """Who listens on a TCP port of this machine, in words; None when nobody does."""
     import psutil  # noqa: PLC0415  # first use, not start-up
@@ -267,3 +283,22 @@ def listener(port: int) -> str | None:
         except psutil.Error:
             return f"process {connection.pid}"
     return None
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this port of loopback now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(first: int, spoken_for: Collection[int] = ()) -> int:
+    """The first free port from `first` on that is nobody's."""
+    for port in range(first, 65536):
+        if port not in spoken_for and port_is_free(port):
+            return port
+    raise ConsoleError(f"No port from {first} on is free")

@@ -12,7 +12,12 @@ import msgspec
 import platformdirs
 
 from console.core import files, settings
-from console.core.errors import NoDeploymentError, SettingsError, UsageError
+from console.core.errors import (
+    NoDeploymentError,
+    SettingsError,
+    SeveralDeploymentsError,
+    UsageError,
+)
 from console.core.operations import implements
 
 APP = "mlflow-console"
@@ -131,7 +136,9 @@ def add(name: str, directory: Path) -> None:
 def forget(directory: Path) -> bool:
     """Take a directory off every list that this account may write; False if it was on none."""
     gone = False
-    for folder, _ in _folders():
+    for folder, source in _folders():
+        if source == "of another account":
+            continue  # root writes in nobody else's folder
         path = folder / FILE
         if all(Path(row.directory) != directory for row in _read(path).deployments):
             continue
@@ -164,31 +171,35 @@ def choose(wanted: str | None) -> Path:
     here = _here()
     if here and is_deployment(here):
         return here
-    candidates = known()
-    if len(candidates) == 1 and _trusted(candidates[0]):
-        return candidates[0].directory
-    if candidates:
-        names = ", ".join(f"{each.name} ({each.directory})" for each in candidates)
-        several = "Several deployments are" if len(candidates) > 1 else "Another account's is"
-        raise NoDeploymentError(f"{several} known: {names}", "Choose one with --deployment NAME.")
+    every = known()
+    # Nobody else's server is a reason to ask: only what this account may open counts.
+    usable = [each for each in every if _usable(each)]
+    if len(usable) == 1:
+        return usable[0].directory
+    if every:
+        names = ", ".join(f"{each.name} ({each.directory})" for each in usable or every)
+        several = (
+            "Several deployments are known" if usable else "Only deployments of others are known"
+        )
+        raise SeveralDeploymentsError(f"{several}: {names}", "Choose with --deployment NAME|DIR.")
     raise NoDeploymentError(
         "There is no deployment yet", "Set one up with `mlflow-console init DIRECTORY`."
     )
 
 
-def _trusted(candidate: Known) -> bool:
-    """Whether it may be taken without being named.
+def _usable(candidate: Known) -> bool:
+    """Whether this account may open it, and take it without its being named.
 
-    Any account can start a process that looks like a supervisor; root must not run what lies in
-    a stranger's directory because it was the only one found.
+    Any account can start a process that looks like a supervisor: what is only found running must
+    be root's or this account's own. And root opens nothing of anybody else's.
     """
-    if candidate.source != "running":
-        return True
     try:
         owner = candidate.directory.stat().st_uid
     except OSError:
         return False
-    return owner in (0, os.geteuid())
+    own = owner in (0, os.geteuid())
+    listed = candidate.source != "running" and os.geteuid() != 0
+    return (own or listed) and is_deployment(candidate.directory)
 
 
 def _here() -> Path | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from console.core import files, register, secrets, settings
 from console.core.deployment import Deployment, Paths
-from console.core.errors import AccessError, NotOursError, UsageError
+from console.core.errors import AccessError, ConsoleError, NotOursError, UsageError
 from console.core.operations import OPERATIONS, implements
 from console.core.progress import Progress
 from console.core.secrets import Secret
@@ -106,6 +106,7 @@ def _check_directory(directory: Path) -> Settings | None:
         if not directory.exists():
             _check_writable(_existing_parent(directory))
             return None
+        files.refuse_as_root(directory)
         if not directory.is_dir():
             raise NotOursError(f"{directory} is not a directory", "Choose another one.")
         _check_writable(directory)
@@ -147,20 +148,19 @@ def _check_writable(folder: Path) -> None:
 
 def _check_port(port: int | None) -> int:
     from console.core import process  # noqa: PLC0415  # first use
-    from console.core.stack.embedded import free_port, port_is_free  # noqa: PLC0415  # first use
 
     if port is None:
-        return free_port(USUAL_PORT)
+        return process.free_port(USUAL_PORT, _ports_of_others())
     if not 1 <= port <= 65535:
         raise UsageError(f"{port} is not a port", "Give a number from 1 to 65535.")
     if port < _first_free_for_all() and os.geteuid() != 0:
         raise AccessError(
             f"Port {port} is kept for root", f"Choose one from {_first_free_for_all()} on."
         )
-    if not port_is_free(port):
+    if not process.port_is_free(port):
         raise NotOursError(
             f"Port {port} is taken by {process.listener(port) or 'a process of another account'}",
-            f"Leave --port out to get a free one ({free_port(port + 1)} is).",
+            f"Leave --port out to get a free one ({process.free_port(port + 1)} is).",
         )
     return port
 
@@ -171,6 +171,17 @@ def _first_free_for_all() -> int:
         return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     except (OSError, ValueError):
         return 1024
+
+
+def _ports_of_others() -> set[int]:
+    """The ports of the known deployments, also of stopped ones: they will want them back."""
+    ports = set()
+    for each in register.known():
+        try:
+            ports.add(settings.load(Paths(each.directory).settings, Settings).server.port)
+        except ConsoleError:
+            continue  # not for this account, or not there any more
+    return ports
 
 
 def _name(directory: Path) -> str:

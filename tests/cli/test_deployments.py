@@ -82,7 +82,7 @@ def test_deployments(cli: Cli, deployment: Deployment, tmp_path: Path) -> None:
     result = cli("deployments")
     assert result.code == 0
     lines = result.out.splitlines()
-    assert lines[0].split() == ["NAME", "STATE", "DIRECTORY", "KNOWN", "TO"]
+    assert lines[0].split() == ["NAME", "STATE", "DIRECTORY", "KNOWN", "TO", "WHY"]
     assert lines[1].split()[:3] == ["lab", "stopped", str(deployment.directory)]
     assert "unusable" in lines[2]
     found = json.loads(cli("deployments", "--json").out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -102,7 +103,8 @@ def test_unhealthy(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_running_but_silent(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    _answer(monkeypatch, _status(ok=False, http_status=None))
+    silent = Finding("api-unreachable", Severity.ERROR, "tracking", "MLflow does not answer")
+    _answer(monkeypatch, replace(_status(ok=False, http_status=None), findings=(silent,)))
     assert cli("status").code == 4
 
 
@@ -110,7 +112,7 @@ def test_alone_without_terminal_it_is_the_status(program: Cli) -> None:
     result = program()
     assert result.code == 4
     assert result.out.startswith("lab: ○ stopped")
-    assert "in a terminal opens the console" in result.err
+    assert "opens the console" in result.err
 
 
 def test_colour_only_on_a_terminal_that_wants_it(

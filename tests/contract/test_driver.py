@@ -19,8 +19,8 @@ import pytest
 from console.core import http, process
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, UsageError
+from console.core.process import port_is_free
 from console.core.stack.driver import Health, Role, Service, State
-from console.core.stack.embedded import port_is_free
 from tests.support import deployments
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("driver"), pytest.mark.timeout(180)]

@@ -30,10 +30,10 @@ from console.core.errors import (
     SettingsError,
     UnreachableError,
 )
+from console.core.process import port_is_free
 from console.core.secrets import Secret, read_secret
 from console.core.stack import environment
 from console.core.stack.driver import State
-from console.core.stack.embedded import port_is_free
 from console.core.stack.service import Status
 from tests.support import deployments, machine, unavailable
 
@@ -364,7 +364,7 @@ def test_a_database_that_is_gone_is_an_error_while_the_api_still_answers(
     assert deployment.stack.status().exit_code == 0
 
 
-def test_root_starts_no_server_for_somebody_else(
+def test_root_does_nothing_in_somebody_elses_deployment(
     make_deployment: Callable[[str], Deployment],
 ) -> None:
     if os.geteuid() != 0:
@@ -373,11 +373,79 @@ def test_root_starts_no_server_for_somebody_else(
     os.chown(deployment.directory, machine.NOBODY, machine.NOBODY)
     try:
         with pytest.raises(AccessError) as caught:
-            deployments.up(deployment)
+            Deployment.open(str(deployment.directory))
     finally:
         os.chown(deployment.directory, 0, 0)
-    assert caught.value.hint.startswith("sudo -u nobody mlflow-console --deployment ")
+    assert "sudo -u nobody mlflow-console --deployment " in caught.value.hint
     assert deployments.processes(deployment.directory) == []
+
+
+@private
+def test_a_changed_port_gets_no_password_and_a_taken_one_stops_nothing(
+    answering: Deployment,
+) -> None:
+    deployment = opened(answering)
+    deployments.up(deployment)
+    good = deployment.paths.settings.read_text()
+    port = deployment.settings.server.port
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        taken = stranger.getsockname()[1]
+        deployment.paths.settings.write_text(good.replace(f"port = {port}", f"port = {taken}"))
+        try:
+            changed = opened(deployment)
+            status = changed.stack.status()
+            assert only_finding(status) == (
+                "port-changed",
+                f"The server still listens on port {port}, console.toml says {taken}",
+                "mlflow-console restart",
+            )
+            assert status.exit_code == 4
+            with pytest.raises(UnreachableError, match="still listens on port"):
+                changed.experiments.list()
+            with pytest.raises(NotOursError, match=f"Port {taken} is taken"):
+                list(changed.stack.restart(cancel=threading.Event()))
+            stranger.settimeout(0.2)
+            with pytest.raises(TimeoutError):  # nobody ever called there
+                stranger.accept()
+        finally:
+            deployment.paths.settings.write_text(good)
+    assert opened(deployment).stack.status().exit_code == 0
+
+
+@private
+def test_a_stopped_servers_port_gets_no_password_from_us(answering: Deployment) -> None:
+    deployment = opened(answering)
+    deployments.down(deployment)
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", deployment.settings.server.port))
+        stranger.listen()
+        assert deployment.stack.status().exit_code == 4
+        with pytest.raises(UnreachableError, match="It is stopped"):
+            deployment.experiments.list()
+        stranger.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            stranger.accept()
+    deployments.up(deployment)
+
+
+@private
+def test_a_lost_service_user_comes_back_by_the_verb_that_status_names(
+    answering: Deployment,
+) -> None:
+    deployment = opened(answering)
+    deployments.up(deployment)
+    name = deployment.settings.users.service_user
+    lines = deployment.paths.users.read_bytes().splitlines(keepends=True)
+    deployment.paths.users.write_bytes(
+        b"".join(line for line in lines if not line.startswith(name.encode()))
+    )
+    status = deployment.stack.status()
+    assert status.findings[0].fix == f"mlflow-console users passwd {name} --generate"
+    deployment.users.passwd(name, Secret("made anew by one verb"))
+    assert deployment.stack.status().exit_code == 0
 
 
 def check_database_failure(deployment: Deployment, statuses: set[int]) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from console.core import process, setup
 from console.core.deployment import Deployment
+from console.core.process import port_is_free
 from console.core.secrets import Secret
-from console.core.stack.embedded import MARKER, port_is_free
+from console.core.stack.embedded import MARKER
 
 
 def free_port() -> int:

@@ -107,7 +107,7 @@ def dep(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         port = int(probe.getsockname()[1])
     server = ServerSettings(port=port, mlflow="3.17.2")
     dep = Deployment(directory, Settings(format=1, name="t", driver="embedded", server=server))
-    dep.__dict__["driver"] = SimpleNamespace(url=f"http://127.0.0.1:{port}")
+    dep.__dict__["driver"] = SimpleNamespace(url=f"http://127.0.0.1:{port}", not_ours=lambda: None)
     dep.paths.artifacts.mkdir(parents=True)
     dep.paths.service_secret.parent.mkdir()
     dep.paths.service_secret.write_text("secret")

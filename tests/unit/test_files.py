@@ -53,28 +53,24 @@ def test_an_existing_file_keeps_owner_and_mode(tmp_path: Path) -> None:
     assert after.st_ino != before.st_ino
 
 
-def test_what_root_makes_in_a_persons_folder_is_theirs() -> None:
-    with machine.common_folder() as folder:
-        theirs = folder / "theirs"
-        theirs.mkdir()
-        if os.geteuid() != 0:
-            unavailable("only root can be two accounts")
-        os.chown(theirs, machine.NOBODY, machine.NOBODY)
-        files.write_atomic(theirs / "file", b"x")
-        files.append_line(theirs / "trail", b"x")
-        files.make_folder(theirs / "run")
-        with files.locked(theirs / "lock", "it"):
-            pass
+def test_root_stays_out_of_somebody_elses_folder(tmp_path: Path) -> None:
+    files.refuse_as_root(tmp_path)
+    if os.geteuid() != 0:
+        unavailable("only root can be refused as root")
+    os.chown(tmp_path, machine.NOBODY, machine.NOBODY)
+    with pytest.raises(AccessError) as caught:
+        files.refuse_as_root(tmp_path)
+    assert caught.value.message.startswith(f"{tmp_path} belongs to nobody")
+    assert "sudo -u nobody mlflow-console" in caught.value.hint
 
-        def use() -> str:
-            files.append_line(theirs / "trail", b"y")
-            files.write_atomic(theirs / "file", b"y")
-            files.write_atomic(theirs / "run" / "file", b"y")
-            with files.locked(theirs / "lock", "it"):
-                return "got it"
 
-        assert machine.as_nobody(use) == "got it"
-        assert (theirs / "trail").read_bytes() == b"x\ny\n"
+def test_a_line_is_not_appended_through_a_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"untouched")
+    (tmp_path / "trail").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        files.append_line(tmp_path / "trail", b"x")
+    assert victim.read_bytes() == b"untouched"
 
 
 WRITER = """

@@ -15,7 +15,7 @@ import pytest
 
 from console.core import register, settings
 from console.core.deployment import Deployment
-from console.core.errors import NoDeploymentError, SettingsError, UsageError
+from console.core.errors import AccessError, NoDeploymentError, SettingsError, UsageError
 from console.core.settings import ServerSettings, Settings
 from tests.support import machine, unavailable
 
@@ -162,8 +162,10 @@ def test_a_strangers_process_is_never_taken_unasked(tmp_path: Path) -> None:
     with supervisor(str(theirs)):
         with pytest.raises(NoDeploymentError) as caught:
             register.choose(None)
-        assert caught.value.message == f"Another account's is known: theirs ({theirs})"
+        assert caught.value.message == f"Only deployments of others are known: theirs ({theirs})"
         assert register.choose("theirs") == theirs
+        with pytest.raises(AccessError, match="root does not act in somebody else's folder"):
+            Deployment.open("theirs")
 
 
 def test_a_process_that_ends_in_the_option_hurts_nobody() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil  # noqa: F401  # before another account, which cannot read the checkout, needs it
 import pytest
 
-from console.core import audit, register, settings, setup
+from console.core import audit, process, register, settings, setup
 from console.core.deployment import Deployment
 from console.core.errors import (
     AccessError,
@@ -26,7 +26,7 @@ from console.core.errors import (
     UsageError,
 )
 from console.core.secrets import Secret, read_secret
-from console.core.stack import embedded, environment
+from console.core.stack import environment
 from tests.support import deployments, machine
 
 ALICE = ("alice", Secret("geheim"))
@@ -57,7 +57,7 @@ def test_a_plan_changes_nothing(tmp_path: Path, home: Path) -> None:
 def test_without_a_port_a_free_one_is_picked(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if embedded.port_is_free(setup.USUAL_PORT):
+        if process.port_is_free(setup.USUAL_PORT):
             taken.bind(("127.0.0.1", setup.USUAL_PORT))
             taken.listen()
         plan = setup.plan(tmp_path / "lab")

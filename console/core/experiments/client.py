@@ -30,7 +30,7 @@ from console.core.text import clean
 if TYPE_CHECKING:
     from mlflow.store.tracking.rest_store import RestStore
 
-TIMEOUT_SECONDS = 30  # for connecting and for each read
+TIMEOUT_SECONDS = 20  # for connecting and for each read
 
 # What MLflow and `requests` read at every request; see mlflow/environment_variables.py.
 _SETTINGS = {
@@ -105,6 +105,9 @@ class Client:
             ConsoleError: It failed, or answered what is not MLflow's.
         """
         url = self._deployment.driver.url
+        stranger = self._deployment.driver.not_ours()
+        if stranger:
+            raise UnreachableError(stranger.title, stranger.fix)
         store = self._store(url)
         from mlflow.exceptions import MlflowException  # noqa: PLC0415  # imported by now
 

@@ -152,6 +152,16 @@ class Driver(Protocol):
     def services(self) -> list[Service]:
         """The services as they are now, without asking the API."""
 
+    def not_ours(self) -> Finding | None:
+        """Why no password may be sent to `url` now; None when our own server listens there."""
+
+    def check_start(self) -> None:
+        """What would keep `up` from starting, asked while the old server still runs.
+
+        Raises:
+            ConsoleError: `up` would fail.
+        """
+
     def findings(self) -> list[Finding]:
         """What is wrong with a running deployment that no service and no API call shows."""
 

@@ -6,9 +6,7 @@ again when it dies. It outlives the console; it is found again by pid *and* star
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from console.core import files, http, process
-from console.core.errors import AccessError, ConsoleError, NotOursError, UnreachableError
+from console.core.errors import ConsoleError, NotOursError, UnreachableError
 from console.core.progress import Progress
 from console.core.stack import logs
 from console.core.stack.driver import (
@@ -47,6 +45,7 @@ MARKER = "MLFLOW_CONSOLE_MARKER"
 START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 RECORD_SECONDS = 20.0
+LEAST_ROOM_BYTES = 1_000_000
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -92,7 +91,6 @@ class EmbeddedDriver:
     def up(self, services: Sequence[str], cancel: threading.Event) -> Iterator[Progress]:
         """Start the server unless it runs, and wait until it listens."""
         self._check_names(services)
-        self._check_owner()
         yield from self.init(cancel)
         with files.locked(self._paths.run / "driver.lock", "the server"):
             if self._supervisor() is None:
@@ -135,24 +133,15 @@ class EmbeddedDriver:
             }
         )
 
-    def _check_owner(self) -> None:
-        """A server of root's would leave files that the deployment's owner could not use."""
-        owner = files.owner(self._paths.root)
-        if os.geteuid() == 0 and owner not in ("", "root"):
-            raise AccessError(
-                f"{self._paths.root} belongs to {owner}, whose server must not run as root",
-                f"sudo -u {owner} mlflow-console --deployment {self._paths.root} up",
-            )
-
     def _check_port(self) -> None:
         port = self._settings.server.port
-        if port_is_free(port):
+        if process.port_is_free(port):
             return
         who = process.listener(port) or "a process of another account"
         raise NotOursError(
             f"Port {port} is taken by {who}",
             f"End that program, or set another port under [server] in {self._paths.settings} "
-            f"({free_port(port + 1)} is free).",
+            f"({process.free_port(port + 1)} is free).",
         )
 
     @property
@@ -168,6 +157,7 @@ class EmbeddedDriver:
         deadline = time.monotonic() + RECORD_SECONDS
         while self._supervisor() is None:
             if time.monotonic() > deadline:
+                files.need_room(self._paths.logs, LEAST_ROOM_BYTES, "The server's log")
                 said = self._early_errors.read_text(errors="replace").strip().splitlines()
                 raise ConsoleError(
                     "The server's supervisor did not start: "
@@ -320,6 +310,36 @@ class EmbeddedDriver:
             ports=(f"{ADDRESS}:{self._settings.server.port}",),
         )  # fmt: skip
 
+    def _family(self) -> list[psutil.Process]:
+        supervisor = self._supervisor()
+        return [supervisor, *process.children(supervisor)] if supervisor else self._stragglers()
+
+    def not_ours(self) -> Finding | None:
+        """Whether our own server listens: any account can take a port that it has left."""
+        port, family = self._settings.server.port, self._family()
+        ports = process.listening(family)
+        if port in ports:
+            return None
+        if not family:
+            return Finding("stopped", Severity.ERROR, "", "It is stopped", fix="mlflow-console up")
+        if ports:
+            return Finding(
+                "port-changed", Severity.ERROR, SERVICE,
+                f"The server still listens on port {min(ports)}, console.toml says {port}",
+                fix="mlflow-console restart",
+            )  # fmt: skip
+        who = process.listener(port)
+        if who:
+            return Finding("port-taken", Severity.ERROR, SERVICE, f"Port {port} is taken by {who}",
+                           fix="end that program, then mlflow-console restart")  # fmt: skip
+        return Finding("starting", Severity.ERROR, SERVICE, "It is still starting",
+                       fix="wait a little; mlflow-console logs shows how far it is")  # fmt: skip
+
+    def check_start(self) -> None:
+        """The port is free, or our own server has it."""
+        if self._settings.server.port not in process.listening(self._family()):
+            self._check_port()
+
     def findings(self) -> list[Finding]:
         """A server goes on with a database that was deleted under it, until it is stopped."""
         if self._paths.database.exists():
@@ -370,22 +390,3 @@ def _code(code: int | None) -> str:
     if code is None:
         return "an unknown code"
     return f"signal {-code}" if code < 0 else f"code {code}"
-
-
-def port_is_free(port: int) -> bool:
-    """Whether a server could listen on this port of loopback now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((ADDRESS, port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port(first: int) -> int:
-    """The first free port from `first` on."""
-    for port in range(first, 65536):
-        if port_is_free(port):
-            return port
-    raise ConsoleError(f"No port from {first} on is free")

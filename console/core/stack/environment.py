@@ -123,6 +123,12 @@ def _failure(said: str) -> ConsoleError:
             "The disk became full while the server's environment was made",
             "Free some space, then do it again; it goes on where it stopped.",
         )
+    if "certificate" in said.lower():
+        return UnreachableError(
+            "The certificate of the package index is not trusted",
+            "Behind a proxy that looks into TLS, give the authority's file in SSL_CERT_FILE, or "
+            "UV_SYSTEM_CERTS=1 for the system's; then do it again.",
+        )
     if _NETWORK.search(said):
         return UnreachableError(
             "The packages of the MLflow server cannot be fetched: no network, or no package index",

@@ -56,6 +56,9 @@ def check(deployment: Deployment, url: str) -> tuple[Api, list[Finding]]:
         The outcome, and what it found to be wrong.
     """
     user = deployment.settings.users.service_user
+    stranger = deployment.driver.not_ours()
+    if stranger:
+        return Api(False, user, None, None, stranger.title), [stranger]
     try:
         credentials = Credentials(user, read_secret(deployment.paths.service_secret))
     except ConsoleError as error:
@@ -106,7 +109,10 @@ def _problem(answer: Answer, user: str) -> Finding:
                 "api-forbidden", "MLflow answers 403: the call is forbidden", "mlflow-console logs",
             )  # fmt: skip
         case 503 if not _is_error_of_mlflow(answer.body):
-            found = ("api-unavailable", f"MLflow answers 503: {said}", "mlflow-console logs")
+            found = (
+                "api-unavailable", f"MLflow answers 503: {said}",
+                "see that htpasswd/default is there for its owner; mlflow-console logs says more",
+            )  # fmt: skip
         case status if status >= 500 or _is_error_of_mlflow(answer.body):
             found = (
                 "api-error",

@@ -29,6 +29,7 @@ from console.core.text import clean
 
 API_CHECK_SECONDS = 10.0
 SHOWN_AT_WORK = 10
+UNREACHED = ("api-unreachable", "port-changed", "port-taken", "starting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Status:
         """0 healthy, 3 something is unhealthy, 4 it is stopped or nothing answers."""
         if self.healthy:
             return 0
-        return 4 if self.stopped or self.api.http_status is None else 3
+        unreached = any(finding.id in UNREACHED for finding in self.findings)
+        return 4 if self.stopped or unreached else 3
 
 
 def _names(services: Sequence[str] = (), **_: object) -> str:
@@ -101,7 +103,9 @@ class StackService:
 
     def _status(self, services: Sequence[Service], api: Api, findings: Sequence[Finding]) -> Status:
         settings = self.deployment.settings
-        judged = tuple(_judge(service, api) for service in services)
+        starting = any(finding.id == "starting" for finding in findings)
+        unwell = Health.STARTING if starting else Health.UNHEALTHY
+        judged = tuple(_judge(service, api, unwell) for service in services)
         return Status(
             deployment=settings.name,
             driver=settings.driver,
@@ -148,6 +152,7 @@ class StackService:
         self, services: Sequence[str] = (), *, cancel: threading.Event
     ) -> Iterator[Progress]:
         """Stop and start again."""
+        self.deployment.driver.check_start()
         yield from self.deployment.driver.down(services, cancel)
         yield from setup.complete(self.deployment, cancel)
         yield from self.deployment.driver.up(services, cancel)
@@ -177,10 +182,10 @@ def _stopped_finding(services: Sequence[Service]) -> Finding:
     return Finding("stopped", Severity.ERROR, "", "It is stopped", fix="mlflow-console up")
 
 
-def _judge(service: Service, api: Api) -> Service:
+def _judge(service: Service, api: Api, unwell: Health) -> Service:
     """Give the tracking server the health that its API shows."""
     if service.role is not Role.TRACKING or service.health is not Health.UNKNOWN:
         return service
     if api.ok:
         return replace(service, health=Health.HEALTHY)
-    return replace(service, health=Health.UNHEALTHY, reason=api.error)
+    return replace(service, health=unwell, reason=api.error)

@@ -15,7 +15,7 @@ from console.core.errors import ConsoleError, UsageError
 from console.core.operations import operation
 from console.core.secrets import Secret, read_secret, write_secret
 from console.core.text import clean
-from console.core.users.htpasswd import Htpasswd, Line, display, scheme_of
+from console.core.users.htpasswd import UNKNOWN, Htpasswd, Line, display, scheme_of
 
 LONGEST_NAME = 255  # bytes; what the column of a database or a log has room for
 LONGEST_PASSWORD = 72  # bytes; bcrypt looks at no more (Provos and Mazieres, USENIX 1999)
@@ -113,6 +113,8 @@ class UsersService:
         field = self._hash(password)
 
         def changed(file: Htpasswd) -> Htpasswd:
+            if name == self._service_user and file.find(name) is None:
+                return file.add(name.encode(), field)  # its line was lost: so it comes back
             return file.change(self._known(file, name), field)
 
         if name != self._service_user:
@@ -181,7 +183,7 @@ class UsersService:
             host=self.deployment.paths.users.name,
             scheme=scheme.name,
             cost=scheme.cost,
-            enabled=line.enabled,
+            enabled=line.enabled and scheme.name != UNKNOWN,
             weak=scheme.weak,
             service_user=name == self._service_user,
         )

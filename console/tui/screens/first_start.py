@@ -55,7 +55,8 @@ class FirstStartScreen(Form, Caller):
                 "\nIt runs under your account and answers on this machine alone.",
                 id="intro",
             )
-            yield _field("Where its data goes", Input(str(Path.home() / "mlflow"), id="directory"))
+            place = Input(str(Path.home() / "mlflow"), id="directory", select_on_focus=False)
+            yield _field("Where its data goes", place)
             yield _field("Port", Input(placeholder="empty: 5000, or the next free one", id="port"))
             yield _field("First user", Input(_account(), id="user"))
             yield _field(
