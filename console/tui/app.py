@@ -22,6 +22,7 @@ from console.tui import calls, themes
 from console.tui.areas import AREAS, HOME, area_of
 from console.tui.caller import Caller, Listener
 from console.tui.messages import Delivery, Live, Session
+from console.tui.modals.modal import Modal
 from console.tui.screens.opening import OpeningScreen
 
 if TYPE_CHECKING:
@@ -271,12 +272,13 @@ class ConsoleApp(App[int], Caller):
 
     async def action_quit(self) -> None:
         """Leave; what runs on this machine goes on running."""
-        self.leave(0)
+        words = self.screen.LEAVING if isinstance(self.screen, Modal) else ""
+        self.leave(130 if words else 0, words)
 
-    def leave(self, code: int) -> None:
-        """Close what is open and end the console with this exit code."""
+    def leave(self, code: int, words: str = "") -> None:
+        """Close what is open and end the console with this exit code, and a last sentence."""
         self._close()
-        self.exit(code, return_code=code)
+        self.exit(code, return_code=code, message=Text(words) if words else None)
 
     def _fatal_error(self) -> None:
         """A defect of ours: one sentence, the traceback only for who asks for it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from textual.widgets import Input
 
 from console.core.errors import NoDeploymentError, SettingsError
 from console.core.operations import OPERATIONS, Risk
+from console.core.progress import Progress
 from console.core.register import Known
 from console.core.stack.driver import LogLine
 from console.core.streams import Stream
@@ -330,3 +332,18 @@ async def test_a_defect_shows_no_local_variable(
     assert "This should not have happened: RuntimeError: a defect, 7 long" in shown
     assert "hunter2" not in shown
     assert app.return_code == 1
+
+
+async def test_leaving_in_the_middle_of_work_says_how_to_go_on() -> None:
+    app = Fake().app()
+    async with app.run_test() as pilot:
+        await settle(pilot)
+
+        def work(cancel: threading.Event) -> Iterator[Progress]:
+            yield Progress("half of it")
+            cancel.wait(20)
+
+        app.perform("Doing it", work, "done")
+        await pilot.pause(0.2)
+        await pilot.press("ctrl+q")
+    assert app.return_code == 130

@@ -27,6 +27,8 @@ class Modal(ModalScreen[R], Caller):
         title: One line on top.
     """
 
+    # What is said on the way out when the console is left from here in the middle of something.
+    LEAVING: ClassVar[str] = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="modal.close", tooltip="Leave without doing it"),
         Binding("ctrl+q", "app.quit", "Quit", show=False, id="app.quit-always", priority=True,

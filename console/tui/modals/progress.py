@@ -27,6 +27,8 @@ class ProgressModal(Modal[bool]):
         work: The verb; runs on a thread.
     """
 
+    LEAVING = "Stopped in the middle of it. What was made stays; the same again goes on from there."
+
     def __init__(self, title: str, work: Work) -> None:
         super().__init__(title)
         self.work = work
