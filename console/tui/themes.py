@@ -5,9 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -41,7 +42,11 @@ LIGHT = Theme(
         "block-cursor-blurred-background": "#eaeef2",
     },
 )  # fmt: skip
-PLAIN = "ansi-dark"
+_ANSI = BUILTIN_THEMES["ansi-dark"]
+# Bold black is grey on most of the terminals that have sixteen colours: unreadable on the cursor.
+PLAIN = replace(
+    _ANSI, name="console-plain", variables={**_ANSI.variables, "block-cursor-text-style": "none"}
+)
 
 
 def plain() -> bool:
@@ -62,8 +67,9 @@ def use(app: App[int], wanted: str | None = None) -> None:
     """Choose the theme: the person's where the terminal can show it."""
     app.register_theme(DARK)
     app.register_theme(LIGHT)
+    app.register_theme(PLAIN)
     if plain():
-        app.theme = PLAIN
+        app.theme = PLAIN.name
     elif wanted is None or wanted in app.available_themes:
         app.theme = wanted or DARK.name
 
