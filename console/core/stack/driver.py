@@ -136,10 +136,6 @@ class Driver(Protocol):
     def url(self) -> str:
         """Where people reach the tracking server; never with a password in it."""
 
-    @property
-    def artifact_root(self) -> str:
-        """Where the artifact store lives, as the storage area's stores understand it."""
-
     def init(self, cancel: threading.Event) -> Iterator[Progress]:
         """Make what a new deployment needs; goes on where an interrupted call stopped."""
 

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from console.core import files, http, process
-from console.core.errors import ConsoleError, NotOursError, UnreachableError
+from console.core.errors import (
+    CancelledError,
+    ConsoleError,
+    NotOursError,
+    UnreachableError,
+    UsageError,
+)
 from console.core.progress import Progress
 from console.core.stack import logs
 from console.core.stack.driver import (
@@ -75,10 +81,6 @@ class EmbeddedDriver:
     @property
     def url(self) -> str:
         return f"http://{ADDRESS}:{self._settings.server.port}"
-
-    @property
-    def artifact_root(self) -> str:
-        return str(self._paths.artifacts)
 
     def init(self, cancel: threading.Event) -> Iterator[Progress]:
         """Make the folders and the server's environment."""
@@ -177,8 +179,6 @@ class EmbeddedDriver:
             if self._supervisor() is None:
                 raise self._start_failure("The MLflow server ended while it started")
             if cancel.wait(0.2):
-                from console.core.errors import CancelledError  # noqa: PLC0415  # rare
-
                 raise CancelledError(
                     "Cancelled; the server goes on starting by itself",
                     "`mlflow-console status` shows it, `mlflow-console down` stops it.",
@@ -222,8 +222,6 @@ class EmbeddedDriver:
     def _check_names(self, services: Sequence[str]) -> None:
         for name in services:
             if name != SERVICE:
-                from console.core.errors import UsageError  # noqa: PLC0415  # rare
-
                 raise UsageError(f"There is no service called {name}", f"There is: {SERVICE}.")
 
     # Looking
