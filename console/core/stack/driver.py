@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from console.core.progress import Progress
+from console.core.stack.places import ArtifactStore, BackendStore
 from console.core.streams import Stream
 
 
@@ -160,6 +161,17 @@ class Driver(Protocol):
 
     def findings(self) -> list[Finding]:
         """What is wrong with a running deployment that no service and no API call shows."""
+
+    def backend_store(self) -> BackendStore:
+        """Where the backend store answers this machine.
+
+        Raises:
+            UnreachableError: It does not run.
+            ConsoleError: It cannot be reached from here, and why.
+        """
+
+    def artifact_store(self) -> ArtifactStore:
+        """Where the artifact store is; raises as `backend_store`."""
 
     def logs(self, services: Sequence[str], tail: int, follow: bool) -> Stream[LogLine]:
         """The last `tail` lines, in the order of time, then new ones as they come."""

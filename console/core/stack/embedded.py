@@ -37,6 +37,7 @@ from console.core.stack.driver import (
     State,
 )
 from console.core.stack.environment import Environment
+from console.core.stack.places import Folder, SqliteFile
 from console.core.stack.usage import Meter
 from console.core.streams import Stream
 
@@ -347,6 +348,14 @@ class EmbeddedDriver:
             f"The database {self._paths.database} is gone; what is logged now will be lost",
             fix="put the file back while the server is stopped",
         )]  # fmt: skip
+
+    def backend_store(self) -> SqliteFile:
+        """A file of the deployment, whether the server runs or not."""
+        return SqliteFile(self._paths.database)
+
+    def artifact_store(self) -> Folder:
+        """A folder of the deployment, whether the server runs or not."""
+        return Folder(self._paths.artifacts)
 
     # Logs and programs
 
