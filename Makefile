@@ -33,6 +33,8 @@ lock: .venv/ready
 	  --no-header --no-annotate --extra dev -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate -o stack/server/requirements.lock stack/server/requirements.in
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate -o stack/mlflow/requirements.lock stack/mlflow/requirements.in
 
 wheel: .venv/ready
 	$(BIN)/hatchling build -t wheel
