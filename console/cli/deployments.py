@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -30,8 +31,9 @@ from console.core.operations import OPERATIONS
 from console.core.secrets import Secret
 from console.core.settings import UsersSettings
 from console.core.stack.driver import State
+from console.core.stack.drivers import DRIVERS
+from console.core.stack.planning import SIZES
 
-DRIVERS = ("embedded",)
 TRAINING = """
 In a training script:
 
@@ -67,13 +69,31 @@ def init(
     context: typer.Context,
     directory: Annotated[str, typer.Argument(metavar="DIR", help="A new or empty directory.")],
     *,
-    driver: Annotated[str, typer.Option(metavar="|".join(DRIVERS))] = DRIVERS[0],
+    driver: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(DRIVERS),
+            help="embedded: MLflow in a Python environment. compose: in containers, with MySQL, "
+            "an S3 store and nginx.",
+        ),
+    ] = DRIVERS[0],
     host: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Further names it may be called by.")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="A port of loopback; a free one when left out.")
+        int | None, typer.Option(help="Where it listens; a free port when left out.")
     ] = None,
+    tls_port: Annotated[int | None, typer.Option(help="The same for https; compose only.")] = None,
+    certificates: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="NAME.crt and NAME.key of the host names; compose only."),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Listen on every address; compose only.")
+    ] = False,
+    size: Annotated[
+        str, typer.Option(metavar="|".join(SIZES), help="For 2 GB or 8 GB of memory; compose only.")
+    ] = SIZES[0],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and change nothing.")
     ] = False,
@@ -86,20 +106,27 @@ def init(
     from console.core import setup  # noqa: PLC0415  # first use
 
     call = session(context)
-    if driver not in DRIVERS:
-        raise UsageError(f"There is no driver {driver!r}", f"There is: {', '.join(DRIVERS)}.")
     if not user and (password_stdin or generate):
         raise UsageError("A password is for a user", "Name one with --user.")
     if not dry_run:
         call.refuse_when_read_only("deployment.init")
     names = [name.strip() for name in (host or "").split(",") if name.strip()]
-    plan = setup.plan(absolute(directory), driver, port, names)
+    plan = setup.plan(
+        absolute(directory), driver, port, names, tls_port=tls_port, size=size, public=public,
+        certificates=absolute(certificates) if certificates else None,
+    )  # fmt: skip
     if user:
         _check_first(user)
     if dry_run:
         for step in (*plan.steps, *([f"add the user {user}"] if user else [])):
             call.output.line(step)
+        if plan.planned.readable:
+            call.output.warn(plan.planned.readable)
         return
+    if plan.planned.readable:
+        call.confirm(
+            OPERATIONS["deployment.init"], [plan.planned.readable], "Set it up all the same?"
+        )
     first = _first_user(user, password_stdin, generate)
     call.work(
         lambda cancel: setup.create(plan, first, cancel),
@@ -127,6 +154,8 @@ def _check_first(user: str) -> None:
 def _what_now(call: Session, directory: Path, user: str | None) -> None:
     made = Deployment.open(str(directory))
     call.output.note(f"{made.name} is set up in {directory}, for {made.driver.url}")
+    port = min(made.driver.ports)
+    call.output.note(f"From elsewhere: ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}")
     call.output.note(f"Start it: mlflow-console --deployment {directory} up")
     if not user:
         call.output.note(

@@ -32,7 +32,7 @@ def demo(deployment: Deployment, cancel: threading.Event) -> Iterator[Progress]:
         if not status.api.ok:
             raise ConsoleError(status.api.error, "`mlflow-console up` first.")
         env = {
-            "MLFLOW_TRACKING_URI": status.url,
+            "MLFLOW_TRACKING_URI": deployment.driver.inner_url,
             "MLFLOW_TRACKING_USERNAME": USER,
             "MLFLOW_TRACKING_PASSWORD": _password(deployment).reveal(),
             "MLFLOW_DISABLE_TELEMETRY": "true",

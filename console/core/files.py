@@ -168,7 +168,7 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
     """Make a folder with exactly this mode; one that exists is left as it is."""
     with explained(path):
         if not path.is_dir():
-            path.mkdir(parents=True, mode=mode)
+            path.mkdir(parents=True, mode=mode, exist_ok=True)  # two may come at once
             path.chmod(mode)
 
 

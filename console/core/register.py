@@ -23,6 +23,7 @@ from console.core.operations import implements
 APP = "mlflow-console"
 FILE = "deployments.toml"
 MACHINE = Path("/etc") / APP
+ROLE_LABEL = "mlflow-console.role"  # on every container of stack/compose.yaml
 
 Source = Literal["yours", "machine", "of another account", "running"]
 
@@ -100,15 +101,17 @@ def _real(directory: Path) -> Path:
 
 
 def _running() -> list[Path]:
-    """The directories that running supervisors of any account name in their command line."""
+    """The directories that running supervisors of any account name, and those of containers."""
     import psutil  # noqa: PLC0415  # first use, not start-up
+
+    from console.core import engine  # noqa: PLC0415  # as above
 
     directories = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         if "mlflow_console_server" in words and "--directory" in words[:-1]:
             directories.append(Path(words[words.index("--directory") + 1]))
-    return directories
+    return directories + engine.project_folders(ROLE_LABEL)
 
 
 def _read(path: Path) -> Register:

@@ -56,15 +56,24 @@ class Settings(Table, frozen=True):
         format: The number of this file's format.
         name: What the deployment is called.
         driver: What runs it.
+        server: An embedded server's; a Compose project has a .env.
         read_only: Every verb that changes something is refused.
     """
 
     format: int
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-    driver: Literal["embedded"]
-    server: ServerSettings
+    driver: Literal["embedded", "compose"]
+    server: ServerSettings | None = None
     users: UsersSettings = UsersSettings()
     read_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Hold driver and tables together; msgspec makes a ValidationError of it."""
+        if (self.driver == "embedded") != (self.server is not None):
+            raise ValueError(
+                "missing required field `server`" if self.server is None
+                else "the table `server` is for the driver embedded alone"
+            )  # fmt: skip
 
 
 class PersonSettings(Table, frozen=True):
@@ -129,7 +138,13 @@ def _plain(error: msgspec.ValidationError) -> str:
 def dump(settings: Settings) -> bytes:
     """The text of a new console.toml."""
     return b"# Settings of this deployment; `mlflow-console --help` explains them.\n" + (
-        msgspec.toml.encode(settings)
+        msgspec.toml.encode(
+            {
+                key: value
+                for key, value in msgspec.to_builtins(settings).items()
+                if value is not None
+            }
+        )
     )
 
 

@@ -15,10 +15,13 @@ from console.core.errors import AccessError, ConsoleError, NotOursError, UsageEr
 from console.core.operations import OPERATIONS, implements
 from console.core.progress import Progress
 from console.core.secrets import Secret
-from console.core.settings import ServerSettings, Settings
+from console.core.settings import Settings
+from console.core.stack.drivers import planner
+from console.core.stack.planning import SIZES, Planned, Wishes
 
-MLFLOW = "3.17.2"
-USUAL_PORT = 5000
+
+def _nothing() -> None:
+    """A driver with nothing to write before console.toml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,72 +30,72 @@ class Plan:
 
     Attributes:
         directory: Where the deployment goes, absolute.
-        name: What it will be called: the directory's name.
-        port: The free port it will listen on.
-        host_names: Further names the server may be called by.
-        mlflow: The version of MLflow.
+        planned: The driver's part; of an interrupted `init` that goes on, what is settled already.
         steps: What will be done, one sentence each, for `--dry-run`.
         resumed: An interrupted `init` of the same directory goes on.
     """
 
     directory: Path
-    name: str
-    driver: str
-    port: int
-    host_names: tuple[str, ...]
-    mlflow: str
+    planned: Planned
     steps: tuple[str, ...]
     resumed: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it will be called: the directory's name."""
+        return self.planned.settings.name
+
+    @property
+    def port(self) -> int:
+        """The free port it will listen on."""
+        return self.planned.port
 
 
 def plan(
     directory: Path, driver: str = "embedded", port: int | None = None,
-    host_names: Sequence[str] = (),
+    host_names: Sequence[str] = (), *, tls_port: int | None = None, size: str = SIZES[0],
+    public: bool = False, certificates: Path | None = None,
 ) -> Plan:  # fmt: skip
     """Check everything that can be checked before the first byte is written.
 
     Args:
         directory: Must not exist, be empty, or hold an interrupted `init`.
         driver: What will run it.
-        port: None picks a free one, 5000 if it is.
-        host_names: Further names the server may be called by.
+        port: See `Wishes` for this and the following.
+        host_names: The names that it may be called by.
+        tls_port: For https.
+        size: For how much memory.
+        public: On every address.
+        certificates: The folder that holds them.
 
     Raises:
         NotOursError: The directory is somebody else's, or the port is taken (says by whom).
         UsageError: The directory already holds a deployment, or a value cannot be meant.
+        UnreachableError: What the driver needs is missing or does not answer.
         DiskFullError: It would not fit.
         AccessError: This account may not write there.
     """
-    from console.core.stack.environment import NEEDED_BYTES  # noqa: PLC0415  # first use
-
     # One spelling, whatever links lead to it: it is what its processes are found by.
     directory = Path(os.path.realpath(os.path.expanduser(directory)))
     for name in host_names:
         if not re.fullmatch(settings.HOST_NAME, name):
             raise UsageError(f"{name!r} is not a host name", "Give names like mlflow.lab.")
     begun = _check_directory(directory)
-    if begun is None:
-        port = _check_port(port)
-        files.need_room(directory, NEEDED_BYTES, "The MLflow server's environment")
-    chosen = begun or Settings(
-        format=settings.FORMAT, name=_name(directory), driver="embedded",
-        server=ServerSettings(port=port or USUAL_PORT, mlflow=MLFLOW,
-                              host_names=tuple(host_names)),
+    if begun is not None:
+        ports = Deployment(directory, begun).driver.ports
+        steps = ("go on where the interrupted set-up stopped", *_last(begun))
+        return Plan(directory, Planned(begun, steps, min(ports)), steps, resumed=True)
+    planned = planner(driver)(
+        Wishes(directory, _name(directory), port, tls_port, tuple(host_names), size, public,
+               certificates),
+        _ports_of_others(),
     )  # fmt: skip
-    return Plan(
-        directory=directory, name=chosen.name, driver=driver, port=chosen.server.port,
-        host_names=chosen.server.host_names, mlflow=chosen.server.mlflow,
-        steps=_steps(directory, chosen), resumed=begun is not None,
-    )  # fmt: skip
+    first = f"make the folder {directory} for this account alone (0700)"
+    return Plan(directory, planned, (first, *planned.steps, *_last(planned.settings)))
 
 
-def _steps(directory: Path, chosen: Settings) -> tuple[str, ...]:
+def _last(chosen: Settings) -> tuple[str, ...]:
     return (
-        f"make the folder {directory} for this account alone (0700)",
-        f"write console.toml: {chosen.name}, {chosen.driver}, port {chosen.server.port} of "
-        "loopback",
-        f"make a Python environment for MLflow {chosen.server.mlflow} in {directory}/server "
-        "(fetched from the package index)",
         f"make the service user {chosen.users.service_user} with a random password",
         f"list {chosen.name} among the known deployments in "
         f"{register.machine_folder() if os.geteuid() == 0 else register.person_folder()}",
@@ -128,8 +131,8 @@ def _check_directory(directory: Path) -> Settings | None:
 
 
 def _leftover(entry: Path) -> bool:
-    """What a killed write of the settings leaves behind."""
-    return entry.name.startswith(".console.toml.")
+    """What a killed write of the settings, or of a driver's before them, leaves behind."""
+    return entry.name.startswith((".console.toml.", ".env"))
 
 
 def _existing_parent(directory: Path) -> Path:
@@ -146,39 +149,13 @@ def _check_writable(folder: Path) -> None:
         )
 
 
-def _check_port(port: int | None) -> int:
-    from console.core import process  # noqa: PLC0415  # first use
-
-    if port is None:
-        return process.free_port(USUAL_PORT, _ports_of_others())
-    if not 1 <= port <= 65535:
-        raise UsageError(f"{port} is not a port", "Give a number from 1 to 65535.")
-    if port < _first_free_for_all() and os.geteuid() != 0:
-        raise AccessError(
-            f"Port {port} is kept for root", f"Choose one from {_first_free_for_all()} on."
-        )
-    if not process.port_is_free(port):
-        raise NotOursError(
-            f"Port {port} is taken by {process.listener(port) or 'a process of another account'}",
-            f"Leave --port out to get a free one ({process.free_port(port + 1)} is).",
-        )
-    return port
-
-
-def _first_free_for_all() -> int:
-    """The first port that any account may listen on (ip(7))."""
-    try:
-        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
-    except (OSError, ValueError):
-        return 1024
-
-
 def _ports_of_others() -> set[int]:
     """The ports of the known deployments, also of stopped ones: they will want them back."""
-    ports = set()
+    ports: set[int] = set()
     for each in register.known():
         try:
-            ports.add(settings.load(Paths(each.directory).settings, Settings).server.port)
+            found = settings.load(Paths(each.directory).settings, Settings)
+            ports |= Deployment(each.directory, found).driver.ports
         except ConsoleError:
             continue  # not for this account, or not there any more
     return ports
@@ -203,13 +180,9 @@ def create(
     paths = Paths(chosen.directory)
     files.make_folder(chosen.directory)
     if not paths.settings.exists():
-        new = Settings(
-            format=settings.FORMAT, name=chosen.name, driver="embedded",
-            server=ServerSettings(port=chosen.port, mlflow=chosen.mlflow,
-                                  host_names=chosen.host_names),
-        )  # fmt: skip
+        chosen.planned.begin()
         files.sweep(paths.settings)
-        files.write_atomic(paths.settings, settings.dump(new), mode=0o600)
+        files.write_atomic(paths.settings, settings.dump(chosen.planned.settings), mode=0o600)
     deployment = Deployment(chosen.directory, settings.load(paths.settings, Settings))
     with deployment.change(OPERATIONS["deployment.init"], str(chosen.directory)):
         yield Progress(f"{chosen.directory}: settings written")
@@ -223,9 +196,7 @@ def create(
 
 def is_complete(deployment: Deployment) -> bool:
     """Whether nothing of what `init` makes is missing."""
-    from console.core.stack.environment import Environment  # noqa: PLC0415  # first use
-
-    return Environment(deployment.paths.server).complete and not _service_user_missing(deployment)
+    return deployment.driver.complete and not _service_user_missing(deployment)
 
 
 def complete(deployment: Deployment, cancel: threading.Event) -> Iterator[Progress]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from pathlib import Path
 
 from tracking import SECRETS, secret
 

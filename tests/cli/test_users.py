@@ -77,7 +77,7 @@ def test_password_from_stdin_loses_its_line_end_only(
 ) -> None:
     result = program("users", "add", "bob", "--password-stdin", stdin=b"  spa ced " + end)
     assert (result.code, result.out) == (0, "")
-    assert f"bob can log in at http://127.0.0.1:{deployment.settings.server.port}" in result.err
+    assert f"bob can log in at http://127.0.0.1:{min(deployment.driver.ports)}" in result.err
     assert _accepts(deployment, "bob", "  spa ced ")
 
 

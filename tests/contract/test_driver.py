@@ -77,7 +77,7 @@ def test_what_runs_is_described(running: Deployment) -> None:
     assert status.api.version == "3.17.2"
     [only] = status.services
     assert (only.role, only.state, only.health) == (Role.TRACKING, State.RUNNING, Health.HEALTHY)
-    assert only.ports == (f"127.0.0.1:{running.settings.server.port}",)
+    assert only.ports == (f"127.0.0.1:{min(running.driver.ports)}",)
     assert only.memory_bytes is not None
     assert 10**8 < only.memory_bytes < 10**10
     assert only.cpu_percent is not None
@@ -247,7 +247,7 @@ def test_restart_is_another_process_with_the_same_data(running: Deployment) -> N
 
 
 def test_down_leaves_nothing_and_down_again_finds_nothing(running: Deployment) -> None:
-    port = running.settings.server.port
+    port = min(running.driver.ports)
     assert len(deployments.processes(running.directory)) >= 2
     deployments.down(running)
     assert deployments.processes(running.directory) == []

@@ -387,7 +387,7 @@ def test_a_changed_port_gets_no_password_and_a_taken_one_stops_nothing(
     deployment = opened(answering)
     deployments.up(deployment)
     good = deployment.paths.settings.read_text()
-    port = deployment.settings.server.port
+    port = min(deployment.driver.ports)
     with socket.socket() as stranger:
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
@@ -420,7 +420,7 @@ def test_a_stopped_servers_port_gets_no_password_from_us(answering: Deployment) 
     deployments.down(deployment)
     with socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        stranger.bind(("127.0.0.1", deployment.settings.server.port))
+        stranger.bind(("127.0.0.1", min(deployment.driver.ports)))
         stranger.listen()
         assert deployment.stack.status().exit_code == 4
         with pytest.raises(UnreachableError, match="It is stopped"):
@@ -487,7 +487,7 @@ def test_no_answer_at_all(answering: Deployment) -> None:
 @private
 def test_somebody_else_on_the_port(make_deployment: Callable[[str], Deployment]) -> None:
     deployment = make_deployment("lab")
-    port = deployment.settings.server.port
+    port = min(deployment.driver.ports)
     before = kept(deployment)
     stranger = subprocess.Popen(
         [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)],
@@ -582,7 +582,7 @@ def test_killed_at_any_moment_init_and_up_are_completed_by_the_next(tmp_path: Pa
             child.communicate()
         finish(directory, port)
         deployment = Deployment.open(str(directory))
-        assert str(deployment.settings.server.port) == port
+        assert str(min(deployment.driver.ports)) == port
         deployments.up(deployment)
         assert deployment.stack.status().exit_code == 0
         assert len(supervisors(directory)) == 1

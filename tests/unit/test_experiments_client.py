@@ -67,7 +67,7 @@ def url() -> Iterator[str]:
 def deployment(directory: Path, url: str) -> Deployment:
     server = ServerSettings(port=5000, mlflow="3.17.2")
     dep = Deployment(directory, Settings(format=1, name="t", driver="embedded", server=server))
-    dep.__dict__["driver"] = SimpleNamespace(url=url, not_ours=lambda: None)
+    dep.__dict__["driver"] = SimpleNamespace(own_url=url, not_ours=lambda: None)
     dep.paths.service_secret.parent.mkdir(parents=True)
     dep.paths.service_secret.write_text(PASSWORD)
     return dep
@@ -200,7 +200,7 @@ from console.core.errors import ConsoleError
 from console.core.settings import ServerSettings, Settings
 dep = Deployment(Path(sys.argv[1]), Settings(
     format=1, name="t", driver="embedded", server=ServerSettings(port=5000, mlflow="3.17.2")))
-dep.__dict__["driver"] = SimpleNamespace(url=sys.argv[2], not_ours=lambda: None)
+dep.__dict__["driver"] = SimpleNamespace(own_url=sys.argv[2], not_ours=lambda: None)
 said = []
 dep.experiments, dep.runs
 assert "mlflow" not in sys.modules, "MLflow is imported on first use"
@@ -232,7 +232,7 @@ def test_the_import_is_late_silent_safe_in_threads_and_sends_nothing_home(
 def test_nothing_is_sent_to_whoever_took_the_port(tmp_path: Path) -> None:
     dep = deployment(tmp_path, "http://127.0.0.1:9")
     taken = Finding("port-taken", Severity.ERROR, "tracking", "Port 9 is taken by x", fix="end it")
-    dep.__dict__["driver"] = SimpleNamespace(url="http://127.0.0.1:9", not_ours=lambda: taken)
+    dep.__dict__["driver"] = SimpleNamespace(own_url="http://127.0.0.1:9", not_ours=lambda: taken)
     with pytest.raises(UnreachableError) as caught:
         dep.experiments.list()
     assert (caught.value.message, caught.value.hint) == ("Port 9 is taken by x", "end it")

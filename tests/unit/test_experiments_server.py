@@ -25,6 +25,7 @@ import pytest
 from console.core.deployment import Deployment
 from console.core.errors import UsageError
 from console.core.settings import ServerSettings, Settings
+from console.core.stack.places import Folder, SqliteFile
 from console.core.storage.service import Amount
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("mlflow"), pytest.mark.timeout(600)]
@@ -107,7 +108,11 @@ def dep(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         port = int(probe.getsockname()[1])
     server = ServerSettings(port=port, mlflow="3.17.2")
     dep = Deployment(directory, Settings(format=1, name="t", driver="embedded", server=server))
-    dep.__dict__["driver"] = SimpleNamespace(url=f"http://127.0.0.1:{port}", not_ours=lambda: None)
+    dep.__dict__["driver"] = SimpleNamespace(
+        own_url=f"http://127.0.0.1:{port}", not_ours=lambda: None,
+        artifact_store=lambda: Folder(dep.paths.artifacts),
+        backend_store=lambda: SqliteFile(dep.paths.database),
+    )  # fmt: skip
     dep.paths.artifacts.mkdir(parents=True)
     dep.paths.service_secret.parent.mkdir()
     dep.paths.service_secret.write_text("secret")
@@ -122,7 +127,7 @@ def dep(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
-        wait_for(f"{dep.driver.url}/health", child, directory / "server.log")
+        wait_for(f"{dep.driver.own_url}/health", child, directory / "server.log")
         yield dep
     finally:
         os.killpg(child.pid, signal.SIGTERM)
@@ -144,7 +149,7 @@ def wait_for(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
 @pytest.fixture(scope="module")
 def made(dep: Deployment, environment: Path) -> dict[str, str]:
     done = subprocess.run(
-        [environment / "bin" / "python", "-c", SEED, dep.driver.url],
+        [environment / "bin" / "python", "-c", SEED, dep.driver.own_url],
         env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -185,7 +190,10 @@ def test_without_the_database_there_are_no_counts(
     dep: Deployment, made: dict[str, str], tmp_path: Path
 ) -> None:
     other = Deployment(tmp_path, dep.settings)
-    other.__dict__["driver"] = dep.driver
+    other.__dict__["driver"] = SimpleNamespace(
+        own_url=dep.driver.own_url, not_ours=lambda: None,
+        backend_store=lambda: SqliteFile(other.paths.database),
+    )  # fmt: skip
     other.paths.service_secret.parent.mkdir()
     other.paths.service_secret.write_text("secret")
     assert other.experiments.show(made["alpha"]).runs is None

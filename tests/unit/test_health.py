@@ -28,7 +28,10 @@ def deployment(tmp_path: Path) -> Deployment:
     made = Deployment(tmp_path, Settings(format=1, name="lab", driver="embedded", server=server))
     made.paths.service_secret.parent.mkdir()
     secrets.write_secret(made.paths.service_secret, Secret("geheim"))
-    made.__dict__["driver"] = SimpleNamespace(not_ours=lambda: None)
+    made.__dict__["driver"] = SimpleNamespace(
+        not_ours=lambda: None, host_names=server.host_names,
+        host_names_setting="host_names under [server] in console.toml",
+    )  # fmt: skip
     return made
 
 

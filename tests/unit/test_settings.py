@@ -82,6 +82,7 @@ def test_a_truncated_file_is_never_taken_for_a_whole_one(tmp_path: Path, length:
         assert error.message.startswith(str(path))  # noqa: PT017  # either outcome may be right
     else:
         # Cut at a line's end behind everything that is required: then it is whole.
+        assert loaded.server is not None
         assert loaded.server.port == 5000
         assert text[:length].count(b"mlflow = ") == 1
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil  # noqa: F401  # before another account, which cannot read the checkout, needs it
 import pytest
 
-from console.core import audit, process, register, settings, setup
+from console.core import audit, ports, process, register, settings, setup
 from console.core.deployment import Deployment
 from console.core.errors import (
     AccessError,
@@ -48,7 +48,7 @@ def create(chosen: setup.Plan, cancel: threading.Event | None = None) -> list[st
 def test_a_plan_changes_nothing(tmp_path: Path, home: Path) -> None:
     plan = setup.plan(tmp_path / "a" / "my lab", port=deployments.free_port())
     assert (plan.directory, plan.name, plan.resumed) == (tmp_path / "a" / "my lab", "my-lab", False)
-    assert plan.mlflow == setup.MLFLOW
+    assert plan.planned.settings.server is not None
     assert any(f"port {plan.port}" in step for step in plan.steps)
     assert list(tmp_path.iterdir()) == []
     assert list(home.iterdir()) == []
@@ -57,11 +57,11 @@ def test_a_plan_changes_nothing(tmp_path: Path, home: Path) -> None:
 def test_without_a_port_a_free_one_is_picked(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if process.port_is_free(setup.USUAL_PORT):
-            taken.bind(("127.0.0.1", setup.USUAL_PORT))
+        if process.port_is_free(ports.USUAL):
+            taken.bind(("127.0.0.1", ports.USUAL))
             taken.listen()
         plan = setup.plan(tmp_path / "lab")
-    assert plan.port > setup.USUAL_PORT
+    assert plan.port > ports.USUAL
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_name_from_any_directory(tmp_path: Path, name: str, called: str) -> No
     assert settings.load_text(
         settings.dump(settings.Settings(
             format=1, name=plan.name, driver="embedded",
-            server=settings.ServerSettings(port=plan.port, mlflow=plan.mlflow),
+            server=settings.ServerSettings(port=plan.port, mlflow="3.17.2"),
         )),
         tmp_path, settings.Settings,
     ).name == called  # fmt: skip
@@ -162,7 +162,7 @@ def test_a_whole_deployment_and_what_it_is_made_of(tmp_path: Path) -> None:
     assert labels[0] == f"{directory}: settings written"
     deployment = Deployment.open(str(directory))
     assert setup.is_complete(deployment)
-    assert deployment.settings.server.host_names == ("mlflow.lab",)
+    assert deployment.driver.host_names == ("mlflow.lab",)
     modes = {
         name: stat.S_IMODE((directory / name).stat().st_mode)
         for name in ("", "console.toml", "secrets", "secrets/service-user", "htpasswd",

@@ -104,7 +104,7 @@ class Client:
             UsageError: What was asked for does not exist.
             ConsoleError: It failed, or answered what is not MLflow's.
         """
-        url = self._deployment.driver.url
+        url = self._deployment.driver.own_url
         stranger = self._deployment.driver.not_ours()
         if stranger:
             raise UnreachableError(stranger.title, stranger.fix)

@@ -79,7 +79,8 @@ class Service:
         reason: Why it is in this state or health, in words; "" when there is nothing to say.
         image: Its image, or what stands in for one.
         cpu_percent: 100 is one core; None when not measured.
-        memory_bytes: Proportional set size over its processes; None when not measured.
+        memory_bytes: Of processes their proportional set sizes, of a container what its control
+            group holds without the page cache it could give back; None when not measured.
         memory_limit_bytes: None when there is no limit.
         ports: As "address:port".
         exit_code: Of its last end; None when it never ended.
@@ -137,6 +138,30 @@ class Driver(Protocol):
     def url(self) -> str:
         """Where people reach the tracking server; never with a password in it."""
 
+    @property
+    def own_url(self) -> str:
+        """Where the console itself reaches it, through the same lock, on this machine."""
+
+    @property
+    def inner_url(self) -> str:
+        """Where a program that `run_in` starts reaches it, through the same lock."""
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names that it is meant to answer to, beside this machine's own."""
+
+    @property
+    def host_names_setting(self) -> str:
+        """Where these names stand, for a remedy: "host_names under [server] in console.toml"."""
+
+    @property
+    def ports(self) -> set[int]:
+        """The ports of this machine that it speaks for, whether it runs or not."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of what `init` makes is missing."""
+
     def init(self, cancel: threading.Event) -> Iterator[Progress]:
         """Make what a new deployment needs; goes on where an interrupted call stopped."""
 
@@ -159,8 +184,15 @@ class Driver(Protocol):
             ConsoleError: `up` would fail.
         """
 
-    def findings(self) -> list[Finding]:
-        """What is wrong with a running deployment that no service and no API call shows."""
+    def users_changed(self) -> None:
+        """The user files were changed: what was verified before counts no more."""
+
+    def findings(self, services: Sequence[Service]) -> list[Finding]:
+        """What is wrong with a running deployment beside what the API call shows.
+
+        Args:
+            services: As `services` has just given them.
+        """
 
     def backend_store(self) -> BackendStore:
         """Where the backend store answers this machine.

@@ -74,14 +74,33 @@ class EmbeddedDriver:
     capabilities = Capabilities()
 
     def __init__(self, deployment: Deployment) -> None:
-        self._settings = deployment.settings
+        assert deployment.settings.server is not None  # noqa: S101  # the settings hold to it
+        self._server = deployment.settings.server
         self._paths = deployment.paths
         self._environment = Environment(deployment.paths.server)
         self._meter = Meter()
 
     @property
     def url(self) -> str:
-        return f"http://{ADDRESS}:{self._settings.server.port}"
+        return f"http://{ADDRESS}:{self._server.port}"
+
+    own_url = inner_url = url
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        return self._server.host_names
+
+    @property
+    def host_names_setting(self) -> str:
+        return "host_names under [server] in console.toml"
+
+    @property
+    def ports(self) -> set[int]:
+        return {self._server.port}
+
+    @property
+    def complete(self) -> bool:
+        return self._environment.complete
 
     def init(self, cancel: threading.Event) -> Iterator[Progress]:
         """Make the folders and the server's environment."""
@@ -112,13 +131,13 @@ class EmbeddedDriver:
             str(self._environment.bin / "python"), "-m", "mlflow_console_server",
             "--directory", str(self._paths.root), "--",
             str(mlflow), "server", "--app-name", "mlflow-console",
-            "--host", ADDRESS, "--port", str(self._settings.server.port), "--workers", "1",
+            "--host", ADDRESS, "--port", str(self._server.port), "--workers", "1",
             "--backend-store-uri", f"sqlite:///{self._paths.database}",
             "--artifacts-destination", str(self._paths.artifacts),
         ]  # fmt: skip
 
     def _child_environment(self) -> dict[str, str]:
-        names = ("localhost", ADDRESS, "[::1]", *self._settings.server.host_names)
+        names = ("localhost", ADDRESS, "[::1]", *self._server.host_names)
         hosts = [f"{name}{port}" for name in names for port in ("", ":*")]
         origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
         return process.environment(
@@ -137,7 +156,7 @@ class EmbeddedDriver:
         )
 
     def _check_port(self) -> None:
-        port = self._settings.server.port
+        port = self._server.port
         if process.port_is_free(port):
             return
         who = process.listener(port) or "a process of another account"
@@ -302,11 +321,11 @@ class EmbeddedDriver:
         used = self._meter.read(family) if family else None
         return Service(
             name=SERVICE, role=Role.TRACKING, state=state, health=health, reason=reason,
-            image=f"mlflow {self._settings.server.mlflow}", started_at=started_at,
+            image=f"mlflow {self._server.mlflow}", started_at=started_at,
             restarts=restarts, exit_code=exit_code,
             cpu_percent=used.cpu_percent if used else None,
             memory_bytes=used.memory_bytes if used else None,
-            ports=(f"{ADDRESS}:{self._settings.server.port}",),
+            ports=(f"{ADDRESS}:{self._server.port}",),
         )  # fmt: skip
 
     def _family(self) -> list[psutil.Process]:
@@ -315,7 +334,7 @@ class EmbeddedDriver:
 
     def not_ours(self) -> Finding | None:
         """Whether our own server listens: any account can take a port that it has left."""
-        port, family = self._settings.server.port, self._family()
+        port, family = self._server.port, self._family()
         ports = process.listening(family)
         if port in ports:
             return None
@@ -336,10 +355,13 @@ class EmbeddedDriver:
 
     def check_start(self) -> None:
         """The port is free, or our own server has it."""
-        if self._settings.server.port not in process.listening(self._family()):
+        if self._server.port not in process.listening(self._family()):
             self._check_port()
 
-    def findings(self) -> list[Finding]:
+    def users_changed(self) -> None:
+        """Nothing to do: the lock looks at the file's identity with every request."""
+
+    def findings(self, services: Sequence[Service]) -> list[Finding]:
         """A server goes on with a database that was deleted under it, until it is stopped."""
         if self._paths.database.exists():
             return []

@@ -82,13 +82,13 @@ def _ask(deployment: Deployment, url: str, credentials: Credentials) -> tuple[Ap
     user = credentials.name
     answer = http.get(url + CALL, credentials)
     if answer.status != 200 or not _is_search_result(answer.body):
-        problem = _problem(answer, user)
+        problem = _problem(answer, user, deployment.driver.host_names_setting)
         return Api(False, user, answer.status, None, problem.title), [problem]
     version = clean(http.get(url + "/version", credentials).body.decode(errors="replace"), 40)
     return Api(True, user, 200, version, ""), _refused_names(deployment, url, credentials)
 
 
-def _problem(answer: Answer, user: str) -> Finding:
+def _problem(answer: Answer, user: str, names: str) -> Finding:
     said = clean(answer.body.decode(errors="replace").strip(), 300)
     match answer.status:
         case 401:
@@ -101,8 +101,7 @@ def _problem(answer: Answer, user: str) -> Finding:
             found = (
                 "api-host-rejected",
                 "MLflow answers 403: the name it is called by is not in its allowed hosts",
-                "add the name to host_names under [server] in console.toml, then "
-                "mlflow-console restart",
+                f"add the name to {names}, then mlflow-console restart",
             )
         case 403:
             found = (
@@ -123,7 +122,7 @@ def _problem(answer: Answer, user: str) -> Finding:
             found = (
                 "api-not-mlflow",
                 f"What answers at the server's port is not MLflow (HTTP {status})",
-                "see who listens on that port, or set another under [server] in console.toml",
+                "see who listens on that port, or set another in the deployment's settings",
             )
     name, title, fix = found
     return Finding(name, Severity.ERROR, "tracking", title, said, fix)
@@ -149,7 +148,7 @@ def _is_search_result(body: bytes) -> bool:
 def _refused_names(deployment: Deployment, url: str, credentials: Credentials) -> list[Finding]:
     """The configured host names that the running server still refuses: it was started before."""
     findings = []
-    for name in deployment.settings.server.host_names:
+    for name in deployment.driver.host_names:
         if http.get(url + CALL, credentials, host=name).status == 403:
             findings.append(Finding(
                 "api-host-rejected", Severity.ERROR, "tracking",

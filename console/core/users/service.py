@@ -220,6 +220,7 @@ class UsersService:
         files.make_folder(path.parent, 0o755)
         files.sweep(path)
         files.write_atomic(path, bytes(file), mode=0o644)
+        self.deployment.driver.users_changed()
 
     def _change(self, change: Callable[[Htpasswd], Htpasswd]) -> None:
         with self._locked():

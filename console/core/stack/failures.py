@@ -1,0 +1,151 @@
+"""Why Compose failed: what it said, and what the containers said, as one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from console.core.errors import ConsoleError, DiskFullError, NotOursError, UnreachableError
+from console.core.stack.driver import Health, Role, Service, State
+from console.core.text import clean
+
+FULL = re.compile(r"no space left on device|disk is full|\(errno: 28|disk quota exceeded", re.I)
+_IMAGE = re.compile(
+    r"pull access denied for (?P<a>\S+?),|manifest for (?P<b>\S+) not found|"
+    r"No such image: (?P<c>\S+)|image (?P<d>\S+) (?:could not be found|not found)|"
+    r"Image (?P<e>\S+) (?:Error|Interrupted)",
+    re.I,
+)
+_NETWORK = re.compile(
+    r"dial tcp|i/o timeout|no such host|TLS handshake|connection refused|failed to resolve|"
+    r"Client\.Timeout|network is unreachable|failed to do request",
+    re.I,
+)
+_PORT = re.compile(r"(?:bind for|exposing port TCP) \S*?:(\d+)|:(\d+): bind: address already", re.I)
+# MySQL rolls no DDL back, so a migration that was cut short meets its own first half; Alembic does
+# not know a revision of a newer MLflow. Numbers: MySQL's error reference.
+_HALF = re.compile(
+    r"\((?:1050|1060|1061|1091|1146|1826|1828|3822|1419|1553), |Duplicate column name"
+    r"|already exists|You do not have the SUPER privilege and binary logging is enabled"
+)
+_NEWER = re.compile(r"Can't locate revision identified by '(\w+)'")
+_ERROR = re.compile(r"error|exception|refused|denied|failed|fatal", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A service that is broken, and the last lines of its log, oldest first."""
+
+    service: Service
+    lines: Sequence[str]
+
+
+def is_broken(service: Service) -> bool:
+    """Whether a service ended that should run, or runs and is not well."""
+    if service.role is Role.JOB:
+        return service.state is State.EXITED and service.health is Health.UNHEALTHY
+    ended = service.state in (State.EXITED, State.RESTARTING)
+    return ended or (service.state is State.RUNNING and service.health is Health.UNHEALTHY)
+
+
+def explain(said: str, ended: Sequence[Ended]) -> ConsoleError:
+    """The sentence for a failed call of Compose.
+
+    Args:
+        said: Its last lines.
+        ended: The services that are broken now.
+    """
+    return (
+        _of_compose(said)
+        or _of_services(ended)
+        or ConsoleError(
+            f"Docker Compose failed: {_last(said)}",
+            "`mlflow-console logs` shows what the services say.",
+        )
+    )
+
+
+def _of_compose(said: str) -> ConsoleError | None:
+    if FULL.search(said):
+        return DiskFullError(
+            "The disk of the Docker engine is full",
+            "Free some space (`docker system df` shows what uses it), then do it again.",
+        )
+    if match := _PORT.search(said):
+        return NotOursError(
+            f"Port {match[1] or match[2]} was taken meanwhile",
+            "End that program, or set another port in .env; then do it again.",
+        )
+    if "buildx" in said:
+        return UnreachableError(
+            "The image of the tracking server cannot be built: Docker's buildx is missing",
+            "Install docker-buildx-plugin (Docker's own) or docker-buildx (Debian 13), or name a "
+            "ready image as MLFLOW_IMAGE in .env.",
+        )
+    if match := _IMAGE.search(said):
+        return UnreachableError(_image(next(filter(None, match.groups())), said), IMAGE_REMEDY)
+    if _NETWORK.search(said):
+        return UnreachableError(
+            f"An image cannot be fetched: {_last(said)}",
+            IMAGE_REMEDY,
+        )
+    return None
+
+
+IMAGE_REMEDY = (
+    "Check the connection to the registry and do it again, bring the image here with "
+    "`docker load`, or name another one in .env (MLFLOW_IMAGE, DATABASE_IMAGE, STORE_IMAGE, "
+    "PROXY_IMAGE)."
+)
+
+
+def _image(name: str, said: str) -> str:
+    why = "the registry cannot be reached" if _NETWORK.search(said) else "no registry has it"
+    return f"The image {clean(name.strip(chr(39)), 200)} is not here and {why}"
+
+
+def _of_services(ended: Sequence[Ended]) -> ConsoleError | None:
+    # What others wait for comes first: the tracking server fails because its database does.
+    order = [Role.JOB, Role.DATABASE, Role.STORE, Role.TRACKING, Role.PROXY, Role.OTHER]
+    for each in sorted(ended, key=lambda one: order.index(one.service.role)):
+        text = "\n".join(each.lines)
+        if FULL.search(text):
+            return DiskFullError(
+                f"{each.service.name}: its disk is full",
+                "Free some space there, then do it again.",
+            )
+        if each.service.role is Role.TRACKING and (problem := _of_schema(text)):
+            return problem
+        return ConsoleError(
+            f"{each.service.name}: {each.service.reason or 'it does not become healthy'}"
+            + (f": {reason}" if (reason := _reason(each.lines)) else ""),
+            f"`mlflow-console logs {each.service.name}` shows all that it said.",
+        )
+    return None
+
+
+def _of_schema(text: str) -> ConsoleError | None:
+    if match := _NEWER.search(text):
+        return ConsoleError(
+            f"The database was migrated by a newer MLflow (its revision {match[1]} is unknown)",
+            "Set MLFLOW_IMAGE in .env to that version, or restore a backup from before.",
+        )
+    if _HALF.search(text):
+        return ConsoleError(
+            "The database was left half migrated: MySQL cannot take a broken migration back",
+            "Restore the dump from before the upgrade, then `mlflow-console up`; nothing was "
+            "changed now. `mlflow-console logs tracking` names the step.",
+        )
+    return None
+
+
+def _reason(lines: Sequence[str]) -> str:
+    told = [line.strip() for line in lines if line.strip()]
+    return clean(next((line for line in reversed(told) if _ERROR.search(line)), ""), 300)
+
+
+def _last(said: str) -> str:
+    told = [line.strip() for line in said.splitlines() if line.strip()]
+    worst = next((line for line in reversed(told) if _ERROR.search(line)), told[-1] if told else "")
+    return clean(worst, 300) or "it gave no reason"

@@ -1,0 +1,80 @@
+"""What a Compose project is, as Compose itself resolves it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import msgspec
+
+from console.core import engine
+from console.core.errors import ConsoleError
+from console.core.process import Finished
+from console.core.text import clean
+
+
+class Port(msgspec.Struct, frozen=True):
+    """A published port, as Compose resolves it."""
+
+    target: int
+    published: str = ""
+    host_ip: str = ""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A service of the project, as Compose resolves it."""
+
+    image: str = ""
+    labels: dict[str, str] = {}
+    environment: dict[str, str | None] = {}
+    ports: tuple[Port, ...] = ()
+
+
+class Project(msgspec.Struct, frozen=True):
+    """The project, as Compose resolves it: every file of it, .env and all its quoting."""
+
+    name: str
+    services: dict[str, Part]
+
+    def value(self, service: str, variable: str) -> str:
+        """A variable of a service's environment; "" where it has none."""
+        part = self.services.get(service)
+        return (part.environment.get(variable) if part else None) or ""
+
+
+def resolve(directory: Path) -> Project:
+    """Ask Compose what the project in a folder is; no engine is needed for that.
+
+    Raises:
+        UnreachableError: There is no docker command.
+        ConsoleError: Compose cannot read it; says why.
+    """
+    said = []
+    for line in engine.compose(["config", "--format", "json"], directory, threading.Event()):
+        if isinstance(line, Finished):
+            if line.code != 0:
+                raise _unusable(directory, line.errors)
+        else:
+            said.append(line)
+    text = "\n".join(said)
+    try:
+        # Warnings of Compose stand before the document.
+        return msgspec.json.decode(text[text.index("\n{") + 1 if "\n{" in text else 0 :].encode(),
+                                   type=Project)  # fmt: skip
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise _unusable(directory, str(error)) from error
+
+
+def _unusable(directory: Path, said: str) -> ConsoleError:
+    # Of .env Compose repeats the line that it stumbles over, and a secret may stand in it.
+    last = said.strip().splitlines()[-1] if said.strip() else "no reason given"
+    if ".env" in last or "variable" in last:
+        return ConsoleError(
+            f"Compose cannot read {directory / '.env'}",
+            "A value with spaces, # or $ stands in single quotes; `docker compose config -q` in "
+            "that folder names the line.",
+        )
+    return ConsoleError(
+        f"Compose cannot use {directory / 'compose.yaml'}: {clean(last, 300)}",
+        "Mend it by hand; `docker compose config -q` in that folder says more.",
+    )
