@@ -4,7 +4,7 @@ BIN := .venv/bin
 CONSOLE := $(BIN)/mlflow-console
 DEPLOYMENT ?= ./lab
 
-.PHONY: run test check bench screenshots lock wheel clean
+.PHONY: run test images check bench screenshots lock wheel clean
 
 run: .venv/ready
 	@test -e $(DEPLOYMENT)/console.toml || $(CONSOLE) init $(DEPLOYMENT)
@@ -14,6 +14,10 @@ run: .venv/ready
 
 test: .venv/ready
 	$(BIN)/pytest -n auto --dist loadgroup $(TESTS)
+
+# For the tests with Docker, without any image registry: tests/images/README.md.
+images: .venv/ready
+	$(BIN)/python -m tests.images
 
 check: .venv/ready
 	$(BIN)/ruff format --check .
