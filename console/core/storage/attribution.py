@@ -89,8 +89,8 @@ def root_key(location: str, base: str = "") -> str | None:
 
     Args:
         location: For instance "mlflow-artifacts:/1", "mlflow-artifacts://host:5000/1",
-            "file:///srv/artifacts/1" or "/srv/artifacts/1".
-        base: The store's own absolute path; "" when it has none.
+            "file:///srv/artifacts/1", "/srv/artifacts/1" or "s3://bucket/folder/1".
+        base: The store's own absolute path, or "s3://bucket/folder"; "" when it has none.
 
     Returns:
         The key of the root without slashes around it, "" for the store's root; None when the
@@ -103,15 +103,31 @@ def root_key(location: str, base: str = "") -> str | None:
     if parts.scheme == "mlflow-artifacts":
         # The client puts the path into the path of a URL, so that the server decodes it once.
         return _tidy(unquote(parts.path))
-    if not base or parts.scheme not in ("", "file"):
+    if not base or parts.scheme not in ("", "file", "s3"):
         return None
-    path = unquote(parts.path) if parts.scheme else location
-    tidy, home = _tidy(path), _tidy(base)
-    if not path.startswith("/") or tidy is None or home is None:
+    if parts.scheme == "s3":
+        # The client takes bucket and key as they stand (mlflow/store/artifact/s3_artifact_repo.py).
+        path, base = _in_bucket(location), _in_bucket(base)
+    else:
+        path = unquote(parts.path) if parts.scheme else location
+    if not (path.startswith("/") and base.startswith("/")):
         return None
-    if tidy == home:
+    return _below(_tidy(path), _tidy(base))
+
+
+def _in_bucket(location: str) -> str:
+    """An S3 location as a path with the bucket as its first folder; "" for anything else."""
+    parts = urlsplit(location)
+    return f"/{parts.netloc}/{parts.path}" if parts.scheme == "s3" and parts.netloc else ""
+
+
+def _below(path: str | None, home: str | None) -> str | None:
+    """What is left of a path below another one; None when it lies elsewhere."""
+    if path is None or home is None:
+        return None
+    if path == home:
         return ""
-    return tidy[len(home) + 1 :] if tidy.startswith(home + "/") else None
+    return path[len(home) + 1 :] if path.startswith(home + "/") else None
 
 
 def _tidy(path: str) -> str | None:
@@ -128,7 +144,7 @@ class Attribution:
 
     Args:
         catalog: What the database knows.
-        base: The store's own absolute path, see `root_key`.
+        base: Where the store lies, see `root_key`.
     """
 
     catalog: Catalog
