@@ -9,6 +9,7 @@ from pathlib import Path
 
 from console.core.files import explained, free_bytes
 from console.core.storage.store import Batch
+from console.core.storage.usage import Amount
 from console.core.text import clean
 
 BATCH = 500  # objects, or folders without any
@@ -36,6 +37,10 @@ class FilesystemStore:
         """Bytes that this account can still write on the folder's disk."""
         with explained(self.root):
             return free_bytes(self.root)
+
+    def incomplete(self, cancel: threading.Event) -> Amount:
+        """None: a folder holds nothing that no file shows."""
+        return Amount()
 
     def walk(self, cancel: threading.Event) -> Iterator[Batch]:
         """List every file; what disappears meanwhile was never there.

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from console.core.deployment import Deployment
 from console.core.errors import CancelledError
 from console.core.operations import operation
+from console.core.stack.places import Folder
 from console.core.storage.attribution import Attribution, Catalog
 from console.core.storage.store import Store
 from console.core.storage.tally import Figures, Tally
@@ -38,8 +39,8 @@ class StorageService:
 
         Raises:
             CancelledError: `cancel` was set.
-            AccessError: The store's root cannot be read.
-            UnreachableError: The database is not there.
+            AccessError: The store's root cannot be read, or the store does not accept our keys.
+            UnreachableError: The database or the store does not answer.
         """
         store = self._store()
         walk = _Walk(store, Attribution(Catalog.read(self.deployment.database), store.base))
@@ -54,15 +55,21 @@ class StorageService:
                 pause = max(INTERVAL_SECONDS, REPORTS_SHARE * (time.monotonic() - before))
                 yield figures
                 due = time.monotonic() + pause
+        walk.incomplete(cancel)
         if cancel.is_set():
             raise CancelledError("The walk of the storage was cancelled", "Nothing was changed.")
         yield walk.figures(Catalog.read(self.deployment.database))
 
     def _store(self) -> Store:
-        """The store of this deployment; an embedded server keeps its artifacts in a folder."""
-        from console.core.storage.filesystem import FilesystemStore  # noqa: PLC0415  # first use
+        """The store of this deployment, as its driver says."""
+        place = self.deployment.driver.artifact_store()
+        if isinstance(place, Folder):
+            from console.core.storage.filesystem import FilesystemStore  # noqa: PLC0415  # first use
 
-        return FilesystemStore(self.deployment.paths.artifacts)
+            return FilesystemStore(place.path)
+        from console.core.storage.s3 import S3Store  # noqa: PLC0415  # first use
+
+        return S3Store(place)
 
 
 class _Walk:
@@ -74,6 +81,12 @@ class _Walk:
         self.tally = Tally(attribution)
         self._scanned_at = datetime.now(UTC)
         self._began = time.monotonic()
+        self._incomplete = Amount()
+
+    def incomplete(self, cancel: threading.Event) -> None:
+        """Count what was begun and not completed, unless the walk was cancelled."""
+        if not cancel.is_set():
+            self._incomplete = self._store.incomplete(cancel)
 
     def figures(self, final: Catalog | None = None) -> Usage:
         """The figures so far; with the database as it is after the walk, the complete ones."""
@@ -89,7 +102,7 @@ class _Walk:
             trash=figures.trash.amount(),
             orphans=figures.orphans.amount(),
             unknown=figures.unknown.amount(),
-            incomplete_uploads=Amount(),
+            incomplete_uploads=self._incomplete,
             free_bytes=self._store.free_bytes(),
             problems=tuple(self._store.problems),
         )

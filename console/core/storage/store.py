@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol
 
+from console.core.storage.usage import Amount
+
 Batch = list[tuple[str, int]]
 
 
@@ -15,7 +17,8 @@ class Store(Protocol):
     Attributes:
         base: Where the store lies as MLflow writes it in a location that is not proxied, for
             instance an absolute path; "" where no such location can be told.
-        problems: What the last walk could not read, one sentence each.
+        problems: What the last walk, and counting what is incomplete after it, could not read; one
+            sentence each.
     """
 
     base: str
@@ -31,6 +34,16 @@ class Store(Protocol):
 
         Yields:
             Keys, separated by "/" and relative to the root, and their sizes in bytes.
+        """
+
+    def incomplete(self, cancel: threading.Event) -> Amount:
+        """What uploads hold that were begun in parts and never completed: no object shows them.
+
+        At least so much: what a store does not tell, and when it cannot be asked, becomes one of
+        the `problems`, and the walk still counts.
+
+        Args:
+            cancel: The counting just ends when it is set.
         """
 
     def free_bytes(self) -> int | None:

@@ -61,9 +61,10 @@ class Usage:
         orphans: Under an experiment's root, but of a run, model or trace that the database does
             not know. Zero until the walk is complete: only then can it be told.
         unknown: What no root of an experiment explains; never called garbage.
-        incomplete_uploads: Zero where the store has no such thing.
+        incomplete_uploads: What no object shows; at least so much, as a store may not tell of all.
+            Zero until the walk is complete, and where the store has no such thing.
         free_bytes: Left on the store's disk for this account; None where it cannot be known.
-        problems: Folders that could not be read, one sentence each.
+        problems: What could not be read, one sentence each.
     """
 
     scanned_at: datetime
