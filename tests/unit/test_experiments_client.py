@@ -23,6 +23,7 @@ from console.core.errors import AccessError, ConsoleError, UnreachableError, Usa
 from console.core.experiments import client
 from console.core.settings import ServerSettings, Settings
 from console.core.stack.driver import Finding, Severity
+from console.core.stack.places import SqliteFile
 
 PASSWORD = "geheim-ü"
 
@@ -67,7 +68,9 @@ def url() -> Iterator[str]:
 def deployment(directory: Path, url: str) -> Deployment:
     server = ServerSettings(port=5000, mlflow="3.17.2")
     dep = Deployment(directory, Settings(format=1, name="t", driver="embedded", server=server))
-    dep.__dict__["driver"] = SimpleNamespace(own_url=url, not_ours=lambda: None)
+    dep.__dict__["driver"] = SimpleNamespace(
+        own_url=url, not_ours=lambda: None, backend_store=lambda: SqliteFile(dep.paths.database)
+    )
     dep.paths.service_secret.parent.mkdir(parents=True)
     dep.paths.service_secret.write_text(PASSWORD)
     return dep
@@ -198,9 +201,12 @@ from types import SimpleNamespace
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError
 from console.core.settings import ServerSettings, Settings
+from console.core.stack.places import SqliteFile
 dep = Deployment(Path(sys.argv[1]), Settings(
     format=1, name="t", driver="embedded", server=ServerSettings(port=5000, mlflow="3.17.2")))
-dep.__dict__["driver"] = SimpleNamespace(own_url=sys.argv[2], not_ours=lambda: None)
+dep.__dict__["driver"] = SimpleNamespace(
+    own_url=sys.argv[2], not_ours=lambda: None,
+    backend_store=lambda: SqliteFile(dep.paths.database))
 said = []
 dep.experiments, dep.runs
 assert "mlflow" not in sys.modules, "MLflow is imported on first use"

@@ -111,3 +111,6 @@ class Database(Protocol):
 
     def running(self, limit: int) -> list[Running]:
         """The active runs whose status is RUNNING, newest first, at most `limit`."""
+
+    def revision(self) -> str | None:
+        """The revision of MLflow's schema as Alembic notes it; None when there is no schema."""

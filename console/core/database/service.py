@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
 from console.core.database.database import (
@@ -15,6 +14,7 @@ from console.core.database.database import (
     TraceRow,
 )
 from console.core.deployment import Deployment
+from console.core.stack.places import SqliteFile
 
 
 class DatabaseService:
@@ -23,12 +23,17 @@ class DatabaseService:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
 
-    @functools.cached_property
+    @property
     def database(self) -> Database:
-        """The implementation for this deployment; an embedded server keeps a SQLite file."""
-        from console.core.database.sqlite import SqliteDatabase  # noqa: PLC0415  # first use
+        """Where the backend store is now, as its driver says: a restart can move a server."""
+        place = self.deployment.driver.backend_store()
+        if isinstance(place, SqliteFile):
+            from console.core.database.sqlite import SqliteDatabase  # noqa: PLC0415  # first use
 
-        return SqliteDatabase(self.deployment.paths.database)
+            return SqliteDatabase(place.path)
+        from console.core.database.mysql import MysqlDatabase  # noqa: PLC0415  # first use
+
+        return MysqlDatabase(place)
 
     def run_counts(self) -> dict[str, RunCount]:
         """The active runs by experiment id, counted by the database."""
@@ -53,3 +58,7 @@ class DatabaseService:
     def running(self, limit: int = 100) -> list[Running]:
         """Who would be interrupted now: the runs that are RUNNING, newest first."""
         return self.database.running(limit)
+
+    def revision(self) -> str | None:
+        """The revision of MLflow's schema; None when there is no schema."""
+        return self.database.revision()

@@ -5,47 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from console.core.database.database import (
-    ModelRow,
-    Root,
-    RunCount,
-    Running,
-    RunRow,
-    TraceRow,
-    from_epoch_ms,
-)
+from console.core.database.sql import Row, SchemaError, SqlDatabase
 from console.core.errors import BusyError, ConsoleError, UnreachableError
 from console.core.files import explained
 
 BUSY_SECONDS = 2.0  # how long a writer may make us wait before we say so
 
-# Tables and columns: mlflow/store/tracking/dbmodels/models.py.
-_COUNTS = """
-    SELECT experiment_id, COUNT(*), MAX(MAX(COALESCE(start_time, 0), COALESCE(end_time, 0)))
-    FROM runs WHERE lifecycle_stage = 'active'
-    GROUP BY experiment_id"""
-_ROOTS = """
-    SELECT experiment_id, name, lifecycle_stage, COALESCE(artifact_location, '')
-    FROM experiments ORDER BY experiment_id"""
-_RUNS = "SELECT run_uuid, experiment_id, COALESCE(name, ''), lifecycle_stage FROM runs"
-_MODELS = "SELECT model_id, experiment_id, lifecycle_stage FROM logged_models"
-_TRACES = "SELECT request_id, experiment_id FROM trace_info"
-_RUNNING = """
-    SELECT runs.run_uuid, COALESCE(runs.name, ''), experiments.name,
-           COALESCE(tags.value, runs.user_id, ''), runs.start_time
-    FROM runs
-    JOIN experiments ON experiments.experiment_id = runs.experiment_id
-    LEFT JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = 'mlflow.user'
-    WHERE runs.status = 'RUNNING' AND runs.lifecycle_stage = 'active'
-    ORDER BY runs.start_time DESC LIMIT ?"""
 
-
-class SqliteDatabase:
+class SqliteDatabase(SqlDatabase):
     """A SQLite file; each call opens it anew, so that any thread may ask.
 
     The file is opened with `mode=ro` (https://www.sqlite.org/uri.html): it is never created and
@@ -58,37 +28,7 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def run_counts(self) -> dict[str, RunCount]:
-        return {
-            str(experiment_id): RunCount(count, from_epoch_ms(last))
-            for experiment_id, count, last in self._ask(_COUNTS)
-        }
-
-    def roots(self) -> list[Root]:
-        return [
-            Root(str(experiment_id), name, stage or "active", location)
-            for experiment_id, name, stage, location in self._ask(_ROOTS)
-        ]
-
-    def runs(self) -> Iterator[RunRow]:
-        for run_id, experiment_id, name, stage in self._ask(_RUNS):
-            yield RunRow(run_id, str(experiment_id), name, stage or "active")
-
-    def models(self) -> Iterator[ModelRow]:
-        for model_id, experiment_id, stage in self._ask(_MODELS):
-            yield ModelRow(model_id, str(experiment_id), stage or "active")
-
-    def traces(self) -> Iterator[TraceRow]:
-        for trace_id, experiment_id in self._ask(_TRACES):
-            yield TraceRow(trace_id, str(experiment_id))
-
-    def running(self, limit: int) -> list[Running]:
-        return [
-            Running(run_id, name, experiment, user, from_epoch_ms(started))
-            for run_id, name, experiment, user, started in self._ask(_RUNNING, limit)
-        ]
-
-    def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+    def _ask(self, query: str, *values: object) -> list[Row]:
         self._check_there()
         # Not `as_uri`: a name with `?` or `#` in it must stay part of the path.
         uri = f"file:{quote(str(self.path))}?mode=ro"
@@ -140,10 +80,7 @@ class SqliteDatabase:
                 "Stop the server and restore it from a backup.",
             )
         if "no such table" in text or "no such column" in text:
-            return ConsoleError(
-                f"The database {self.path} has not the tables of MLflow 3 ({text})",
-                "A server that starts brings it up to date; if it has just begun, wait a moment.",
-            )
+            return SchemaError(f"The database {self.path}", text)
         return UnreachableError(f"The database {self.path} cannot be read: {text}")
 
 
