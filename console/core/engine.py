@@ -156,7 +156,12 @@ def _operating_system(error: BaseException | None) -> OSError | None:
 
 
 def check() -> None:
-    """See that Docker, its engine and Compose can be used.
+    """See that Docker, its engine and Compose can be used; raises as `versions`."""
+    versions()
+
+
+def versions() -> tuple[str, str]:
+    """The versions of the engine and of Compose, short: ("28.2", "5.6"); both can be used.
 
     Raises:
         UnreachableError: Docker, the engine or Compose is missing.
@@ -164,14 +169,21 @@ def check() -> None:
         ConsoleError: Compose is too old.
     """
     check_command()
-    Engine().client.close()
-    version = _compose_version()
-    if version < LEAST_COMPOSE:
+    with Engine().calls() as client, contextlib.closing(client):
+        said = clean(str(client.version().get("Version", "")), 40)
+    match = re.match(r"\d+\.\d+", said)
+    compose_version = _compose_version()
+    if compose_version < LEAST_COMPOSE:
         raise ConsoleError(
-            f"Docker Compose {'.'.join(map(str, version))} is too old: "
-            f"{'.'.join(map(str, LEAST_COMPOSE))} or newer is needed",
+            f"Docker Compose {_dotted(compose_version)} is too old: "
+            f"{_dotted(LEAST_COMPOSE)} or newer is needed",
             COMPOSE_PACKAGE,
         )
+    return match[0] if match else said, _dotted(compose_version)
+
+
+def _dotted(version: Sequence[int]) -> str:
+    return ".".join(map(str, version))
 
 
 def check_command() -> None:
