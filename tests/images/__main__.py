@@ -10,9 +10,10 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from tests.images.build import Builder, in_engine
 from tests.images.programs import ImageError, Programs
@@ -65,8 +66,11 @@ def go_lacks() -> Iterator[str]:
 def make(missing: list[Image], cache: Path, programs: Programs) -> None:
     """Make images at the same time; the first failure ends the others."""
     builder = Builder(programs, cache)
-    with ThreadPoolExecutor(len(missing)) as pool:
-        tasks = [pool.submit(builder.image, image) for image in missing]
+    sources = [program for image in missing for program in image.programs]
+    with ThreadPoolExecutor(len(missing) + len(sources)) as pool:
+        # All the programs at once: each has a time when it keeps only one core busy.
+        tasks = [pool.submit(builder.program, program) for program in sources]
+        tasks += [pool.submit(builder.image, image) for image in missing]
         try:
             wait(tasks, return_when=FIRST_EXCEPTION)
             failed = [task.exception() for task in tasks if task.done()]
@@ -86,6 +90,21 @@ def write_result() -> None:
     new.replace(RESULT)
 
 
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """While no other checkout makes images: they have the engine and the cache in common."""
+    waiting = FileLock(lock)
+    try:
+        waiting.acquire(timeout=0)
+    except Timeout:
+        print("waiting for another `make images` on this machine", flush=True)
+        waiting.acquire()
+    try:
+        yield
+    finally:
+        waiting.release()
+
+
 def ensure() -> int:
     """See to it that the engine has every image; returns how many were made."""
     if not shutil.which("docker"):
@@ -97,7 +116,7 @@ def ensure() -> int:
         raise ImageError(f"{AUTHORITIES} is missing: apt-get install ca-certificates")
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / "lock"):
+    with alone(cache / "lock"):
         missing = [image for image in WANTED.values() if not in_engine(image.tag)]
         if missing:
             for left in cache.glob("tmp-*"):

@@ -13,7 +13,16 @@ from functools import partial
 from pathlib import Path
 
 from tests.images.programs import Programs
-from tests.images.recipes import AUTHORITIES, HERE, Base, Image, Program, files
+from tests.images.recipes import (
+    AUTHORITIES,
+    GO_ENVIRONMENT,
+    GO_FLAGS,
+    HERE,
+    Base,
+    Image,
+    Program,
+    files,
+)
 
 
 def in_engine(tag: str) -> bool:
@@ -43,6 +52,10 @@ class Builder:
         else:
             self._once(image.tag, partial(self._build, image))
 
+    def program(self, program: Program) -> None:
+        """See to it that the cache has a program."""
+        self._once(program.cached, partial(self._install, program))
+
     def _once(self, key: str, make: Callable[[], None]) -> None:
         """Make it, or wait for the thread that does."""
         with self._lock:
@@ -61,15 +74,16 @@ class Builder:
         """Make a base image from its tar."""
         if in_engine(base.tag):
             return
-        tar = self._cache / base.cached
-        self._once(base.cached, partial(self._bootstrap, base, tar))
+        self._once(base.cached, partial(self._bootstrap, base))
         self._programs.say(base.name, "docker import")
         self._programs.run(
-            base.name, "docker", "import", "--change", 'CMD ["/bin/sh"]', tar, base.tag
-        )
+            base.name, "docker", "import", "--change", 'CMD ["/bin/sh"]',
+            self._cache / base.cached, base.tag,
+        )  # fmt: skip
 
-    def _bootstrap(self, base: Base, tar: Path) -> None:
+    def _bootstrap(self, base: Base) -> None:
         """Make the tar of a base image."""
+        tar = self._cache / base.cached
         if tar.exists():
             return
         self._programs.say(base.name, "debootstrap")
@@ -88,16 +102,16 @@ class Builder:
             )  # fmt: skip
             packed.rename(tar)
 
-    def _install(self, program: Program, binary: Path) -> None:
-        """Build a Go program; static, so that it runs in any image."""
+    def _install(self, program: Program) -> None:
+        """Build a Go program."""
+        binary = self._cache / program.cached
         if binary.exists():
             return
         self._programs.say(program.name, "go install")
         with tempfile.TemporaryDirectory(prefix="tmp-", dir=self._cache) as name:
             self._programs.run(
-                program.name, "go", "install", "-trimpath", "-ldflags=-s -w",
-                f"{program.module}@{program.version}",
-                env={"CGO_ENABLED": "0", "GOBIN": name},
+                program.name, "go", "install", *GO_FLAGS, f"{program.module}@{program.version}",
+                env=GO_ENVIRONMENT | {"GOBIN": name},
             )  # fmt: skip
             Path(name, program.name).rename(binary)
 
@@ -106,8 +120,7 @@ class Builder:
         if in_engine(image.tag):
             return
         for program in image.programs:
-            binary = self._cache / program.cached
-            self._once(program.cached, partial(self._install, program, binary))
+            self.program(program)
         self.image(image.base)
         self._programs.say(image.name, "docker build")
         # Beside the cache, so that the large files of it need not be copied.

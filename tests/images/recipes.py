@@ -49,6 +49,11 @@ def contents(folder: Path, *names: str) -> Iterator[str | bytes]:
         yield path.read_bytes()
 
 
+GO_ENVIRONMENT = {"CGO_ENABLED": "0"}
+GO_FLAGS = ("-trimpath", "-ldflags=-s -w")
+"""Static, so that a program runs in any image; without what only a debugger reads."""
+
+
 @dataclass(frozen=True)
 class Program:
     """A Go program that the module proxy has the source of."""
@@ -60,7 +65,7 @@ class Program:
     @property
     def cached(self) -> str:
         """Its name in the cache of files."""
-        made_from = (self.module, self.version, platform.machine())
+        made_from = (self.module, self.version, platform.machine(), str(GO_ENVIRONMENT), *GO_FLAGS)
         return f"{self.name}-{fingerprint(*made_from)}"
 
 
