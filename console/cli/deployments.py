@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -154,7 +155,7 @@ def _check_first(user: str) -> None:
 def _what_now(call: Session, directory: Path, user: str | None) -> None:
     made = Deployment.open(str(directory))
     call.output.note(f"{made.name} is set up in {directory}, for {made.driver.url}")
-    port = min(made.driver.ports)
+    port = urlsplit(made.driver.own_url).port
     call.output.note(f"From elsewhere: ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}")
     call.output.note(f"Start it: mlflow-console --deployment {directory} up")
     if not user:

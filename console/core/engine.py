@@ -24,7 +24,7 @@ from console.core.text import clean
 if TYPE_CHECKING:
     import docker
 
-WITHOUT_DOCKER = "`mlflow-console init DIR --driver embedded` needs no Docker."
+_UNKNOWN = re.compile(r"'compose' is not a docker command|unknown command: docker compose")
 COMPOSE_PACKAGE = (
     "Install docker-compose-plugin from Docker, or docker-compose from Debian 13 or newer."
 )
@@ -132,7 +132,7 @@ def _unreachable(where: str, error: BaseException) -> ConsoleError:
     if isinstance(cause, FileNotFoundError | ConnectionRefusedError):
         return UnreachableError(
             f"The Docker engine is not running ({where})",
-            "Start it: systemctl start docker. " + WITHOUT_DOCKER,
+            "Start it: systemctl start docker.",
         )
     return UnreachableError(
         f"The Docker engine at {where} does not answer: {clean(str(error), 200)}",
@@ -195,7 +195,7 @@ def check_command() -> None:
     if shutil.which("docker") is None:
         raise UnreachableError(
             "Docker is not installed: there is no docker command",
-            "Install it (Debian 13: apt-get install docker.io docker-compose). " + WITHOUT_DOCKER,
+            "Install it (Debian 13: apt-get install docker.io docker-compose).",
         )
 
 
@@ -206,10 +206,7 @@ def _compose_version() -> tuple[int, ...]:
     last = said[-1]
     match = re.search(r"(\d+)\.(\d+)", "\n".join(line for line in said if isinstance(line, str)))
     if not isinstance(last, process.Finished) or last.code != 0 or match is None:
-        raise UnreachableError(
-            "Docker Compose is missing: `docker compose` is not known here",
-            COMPOSE_PACKAGE,
-        )
+        raise _no_compose()
     return int(match[1]), int(match[2])
 
 
@@ -228,13 +225,21 @@ def compose(
         env: Further variables, for instance those that `exec -e NAME` hands on.
 
     Raises:
-        UnreachableError: There is no docker command.
+        UnreachableError: There is no docker command, or no Compose.
         CancelledError: `cancel` was set.
     """
     check_command()
     variables = {"COMPOSE_PROGRESS": "plain", "COMPOSE_ANSI": "never", **(env or {})}
-    yield from process.lines(
-        ["docker", "compose", *arguments], _environment(variables), cancel, directory
+    argv = ["docker", "compose", *arguments]
+    for line in process.lines(argv, _environment(variables), cancel, directory):
+        if isinstance(line, process.Finished) and line.code != 0 and _UNKNOWN.search(line.errors):
+            raise _no_compose()
+        yield line
+
+
+def _no_compose() -> UnreachableError:
+    return UnreachableError(
+        "Docker Compose is missing: `docker compose` is not known here", COMPOSE_PACKAGE
     )
 
 

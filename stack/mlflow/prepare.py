@@ -1,7 +1,8 @@
-"""The two jobs of the stack, each done when there is nothing left to do.
+"""The jobs of the stack, each done when there is nothing left to do.
 
     python prepare.py secrets    before everything: the stack's passwords, as files in a volume
     python prepare.py bucket     once the store answers: the bucket, private
+    python prepare.py migrate    by hand, after a dump: the database to this MLflow's schema
 
 A secret that .env leaves empty is made up once and kept in the volume.
 """
@@ -12,7 +13,7 @@ import os
 import secrets
 import sys
 
-from tracking import SECRETS, secret
+from tracking import SECRETS, environment, secret
 
 #: File and variable of each secret.
 NAMES = {
@@ -62,7 +63,14 @@ def make_bucket() -> None:
         print(f"The bucket {bucket} is there.")
 
 
-JOBS = {"secrets": make_secrets, "bucket": make_bucket}
+def migrate() -> None:
+    """`mlflow db upgrade` without the database's password in an argument."""
+    from mlflow import db  # noqa: PLC0415  # the other jobs do without
+
+    db.upgrade.callback(environment()["MLFLOW_BACKEND_STORE_URI"])
+
+
+JOBS = {"secrets": make_secrets, "bucket": make_bucket, "migrate": migrate}
 
 if __name__ == "__main__":
     JOBS[sys.argv[1]]()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -68,11 +68,14 @@ def common_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def as_nobody(function: Callable[[], T]) -> T:
+def as_nobody(function: Callable[[], T], groups: Sequence[int] = ()) -> T:
     """Call a function as another account, in a child process; needs root.
 
-    What it imports on first use must have been imported before: that account may not be able to
-    read the checkout.
+    Args:
+        function: What it imports on first use must have been imported before: that account may
+            not be able to read the checkout.
+        groups: Further groups of that account.
+
     """
     if os.geteuid() != 0:
         unavailable("only root can act as another account")
@@ -80,7 +83,7 @@ def as_nobody(function: Callable[[], T]) -> T:
     child = os.fork()
     if child == 0:
         try:
-            os.setgroups([])
+            os.setgroups(list(groups))
             os.setgid(NOBODY)
             os.setuid(NOBODY)
             try:

@@ -76,7 +76,7 @@ def test_a_call_that_works(deployment: Deployment) -> None:
          "api-host-rejected", "MLflow answers 403: the name it is called by"),
         (403, b"Forbidden", "api-forbidden", "MLflow answers 403: the call is forbidden"),
         (500, b"<html>oops", "api-error", "MLflow answers 500: something behind it fails"),
-        (502, b"", "api-error", "MLflow answers 502"),
+        (502, b"", "api-behind-proxy", "The proxy runs, but MLflow behind it does not answer"),
         (400, b'{"error_code": "BAD_REQUEST", "message": "(sqlite3.DatabaseError)"}',
          "api-error", "MLflow answers 400"),
         (503, b'{"error_code": "TEMPORARILY_UNAVAILABLE"}', "api-error", "MLflow answers 503"),

@@ -16,7 +16,7 @@ import msgspec
 
 import console
 from console.core import engine, files, secrets, settings, shipped
-from console.core.errors import ConsoleError, UsageError
+from console.core.errors import ConsoleError, UnreachableError, UsageError
 from console.core.ports import choose
 from console.core.settings import Settings
 from console.core.stack.planning import SIZES, Planned, Wishes
@@ -51,7 +51,11 @@ def plan(wishes: Wishes, taken: Collection[int]) -> Planned:
     """
     if wishes.size not in SIZES:
         raise UsageError(f"There is no size {wishes.size!r}", f"There is: {', '.join(SIZES)}.")
-    engine.check()
+    try:
+        engine.check()
+    except UnreachableError as error:
+        error.hint += " `init --driver embedded` needs no Docker."
+        raise
     port = choose(wishes.port, taken)
     tls_port = choose(wishes.tls_port, {port, *taken}, USUAL_TLS_PORT)
     if tls_port == port:

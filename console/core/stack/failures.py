@@ -30,6 +30,7 @@ _HALF = re.compile(
     r"|already exists|You do not have the SUPER privilege and binary logging is enabled"
 )
 _NEWER = re.compile(r"Can't locate revision identified by '(\w+)'")
+_OTHER = re.compile(r"out-of-date database schema \(found version (\w+), but expected (\w+)\)")
 _ERROR = re.compile(r"error|exception|refused|denied|failed|fatal", re.I)
 
 
@@ -134,8 +135,16 @@ def _of_schema(text: str) -> ConsoleError | None:
     if _HALF.search(text):
         return ConsoleError(
             "The database was left half migrated: MySQL cannot take a broken migration back",
-            "Restore the dump from before the upgrade, then `mlflow-console up`; nothing was "
-            "changed now. `mlflow-console logs tracking` names the step.",
+            "Restore the dump from before the upgrade, then `mlflow-console up`; where there are no "
+            "runs yet, remove the database's volume instead. `mlflow-console logs tracking` names "
+            "the step.",
+        )
+    if match := _OTHER.search(text):
+        return ConsoleError(
+            f"The database has the schema of another MLflow (revision {match[1]}, this one wants "
+            f"{match[2]})",
+            "Of a newer one: set MLFLOW_IMAGE in .env to it. Of an older one: dump it first, then "
+            "`docker compose run --rm tracking python /opt/stack/prepare.py migrate` in its folder.",
         )
     return None
 

@@ -112,6 +112,12 @@ def _problem(answer: Answer, user: str, names: str) -> Finding:
                 "api-unavailable", f"MLflow answers 503: {said}",
                 "see that htpasswd/default is there for its owner; mlflow-console logs says more",
             )  # fmt: skip
+        case 502 | 504:
+            found = (
+                "api-behind-proxy",
+                f"The proxy runs, but MLflow behind it does not answer (HTTP {answer.status})",
+                "mlflow-console logs tracking",
+            )
         case status if status >= 500 or _is_error_of_mlflow(answer.body):
             found = (
                 "api-error",

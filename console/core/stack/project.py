@@ -39,7 +39,8 @@ class Project(msgspec.Struct, frozen=True):
     def value(self, service: str, variable: str) -> str:
         """A variable of a service's environment; "" where it has none."""
         part = self.services.get(service)
-        return (part.environment.get(variable) if part else None) or ""
+        # Compose doubles each $, so that what it prints can be read as a project again.
+        return ((part.environment.get(variable) if part else None) or "").replace("$$", "$")
 
 
 def resolve(directory: Path) -> Project:

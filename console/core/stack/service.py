@@ -98,7 +98,8 @@ class StackService:
     def _check(self, services: Sequence[Service]) -> tuple[Api, list[Finding]]:
         if any(service.state is State.RUNNING for service in services):
             api, findings = health.check(self.deployment, self.deployment.driver.own_url)
-            return api, [*findings, *self.deployment.driver.findings(services)]
+            # A service that has ended is the cause, what the API says of it the consequence.
+            return api, [*self.deployment.driver.findings(services), *findings]
         return health.stopped(self.deployment), [_stopped_finding(services)]
 
     def _status(self, services: Sequence[Service], api: Api, findings: Sequence[Finding]) -> Status:

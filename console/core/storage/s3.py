@@ -13,6 +13,7 @@ from console.core.storage.s3_client import S3Client
 from console.core.storage.store import Batch
 from console.core.storage.usage import Amount
 
+PAGE = 1000  # keys, uploads or parts; S3 gives no more at once
 MOST_UPLOADS = 1000  # each costs a request of its own
 PAGE_SECONDS = 30.0  # for a store with slow disks and cold caches
 CHECK_SECONDS = 5.0
@@ -75,9 +76,8 @@ class S3Store:
                     raise ConsoleError("The artifact store's listing goes round in circles")
                 token = following
 
-    def _page(self, token: str, most: int = 1000) -> dict[str, str]:
-        """The query for a page; a thousand is the most that S3 gives."""
-        query = {"list-type": "2", "encoding-type": "url", "max-keys": str(most)}
+    def _page(self, token: str, most: int | None = None) -> dict[str, str]:
+        query = {"list-type": "2", "encoding-type": "url", "max-keys": str(most or PAGE)}
         if self._folder:
             query["prefix"] = self._folder
         if token:
@@ -117,7 +117,7 @@ class S3Store:
     def _uploads(self, client: S3Client, cancel: threading.Event) -> Iterator[tuple[str, str]]:
         marker: tuple[str, str] | None = ("", "")
         while marker is not None:
-            query = {"uploads": "", "encoding-type": "url", "max-uploads": "1000"}
+            query = {"uploads": "", "encoding-type": "url", "max-uploads": str(PAGE)}
             if marker[0]:
                 query |= {"key-marker": marker[0], "upload-id-marker": marker[1]}
             found, following = s3_answers.uploads(client.get(query, cancel=cancel))
@@ -130,7 +130,7 @@ class S3Store:
         """Bytes of an upload; none when it was completed, or given up, meanwhile."""
         size, marker = 0, "0"
         while marker:
-            query = {"uploadId": upload_id, "max-parts": "1000", "part-number-marker": marker}
+            query = {"uploadId": upload_id, "max-parts": str(PAGE), "part-number-marker": marker}
             answer = client.get(query, key, gone="NoSuchUpload", cancel=cancel)
             if not answer:
                 return 0
