@@ -84,7 +84,7 @@ def plan(
     if begun is not None:
         ports = Deployment(directory, begun).driver.ports
         steps = ("go on where the interrupted set-up stopped", *_last(begun))
-        return Plan(directory, Planned(begun, steps, min(ports)), steps, resumed=True)
+        return Plan(directory, Planned(begun, steps, min(ports, default=0)), steps, resumed=True)
     planned = planner(driver)(
         Wishes(directory, _name(directory), port, tls_port, tuple(host_names), size, public,
                certificates),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.raw_unicode_escape  # noqa: F401  # pickle's, for a child that cannot read it
 import os
 import pickle
 import subprocess
@@ -68,13 +69,14 @@ def common_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def as_nobody(function: Callable[[], T], groups: Sequence[int] = ()) -> T:
+def as_nobody(function: Callable[[], T], groups: Sequence[int] = (), account: int = NOBODY) -> T:
     """Call a function as another account, in a child process; needs root.
 
     Args:
         function: What it imports on first use must have been imported before: that account may
             not be able to read the checkout.
         groups: Further groups of that account.
+        account: Its number, also that of its group.
 
     """
     if os.geteuid() != 0:
@@ -84,8 +86,8 @@ def as_nobody(function: Callable[[], T], groups: Sequence[int] = ()) -> T:
     if child == 0:
         try:
             os.setgroups(list(groups))
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+            os.setgid(account)
+            os.setuid(account)
             try:
                 outcome: object = (True, function())
             except Exception as error:  # noqa: BLE001  # handed to the parent, which raises it

@@ -125,8 +125,14 @@ class ComposeDriver:
 
     @property
     def ports(self) -> set[int]:
-        both = (self._published(PROXY_HTTP), self._published(PROXY_HTTPS))
-        return {port for port in both if port is not None}
+        if not self.complete:
+            return set()  # an interrupted set-up has nothing yet that Compose could read
+        return {
+            int(port.published)
+            for part in self._project.services.values()
+            for port in part.ports
+            if port.published
+        }
 
     # Setting up
 

@@ -22,10 +22,12 @@ from console.core.settings import Settings
 from console.core.stack.planning import SIZES, Planned, Wishes
 
 LOCAL, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104  # only when --public was asked for
-USUAL_TLS_PORT = 5443
+USUAL_TLS_PORT, USUAL_DATABASE_PORT, USUAL_STORE_PORT = 5443, 53306, 59000
 NEEDED_BYTES = 10_000_000
 # What of `stack/` a Compose deployment takes; the folders of users and certificates are its own.
-PARTS = ("compose.yaml", ".env.example", "mlflow", "mysql", "nginx", "server")
+PARTS = (
+    "compose.yaml", "published.yaml", ".env.example", "mlflow", "mysql", "nginx", "server"
+)  # fmt: skip
 OWN_NAME = "localhost"
 _SETTING = re.compile(r"^#?([A-Z][A-Z0-9_]*)=.*$")
 
@@ -68,6 +70,7 @@ def plan(wishes: Wishes, taken: Collection[int]) -> Planned:
         "COMPOSE_PROJECT_NAME": project, "VIRTUAL_HOST": ",".join(names),
         "BIND_ADDRESS": EVERYWHERE if wishes.public else LOCAL,
         "HTTP_PORT": str(port), "HTTPS_PORT": str(tls_port), "STACK_SIZE": wishes.size,
+        **_published({port, tls_port, *taken}),
     }  # fmt: skip
 
     def begin() -> None:
@@ -119,6 +122,18 @@ def _certificates(folder: Path | None, names: Collection[str]) -> dict[Path, byt
             "They are called NAME.crt and NAME.key.",
         )
     return found
+
+
+def _published(taken: Collection[int]) -> dict[str, str]:
+    """Ports of loopback for database and store, where their own addresses mean nothing here."""
+    if engine.Engine().shares_network:
+        return {}
+    first = choose(None, taken, USUAL_DATABASE_PORT)
+    second = choose(None, {first, *taken}, USUAL_STORE_PORT)
+    return {
+        "COMPOSE_FILE": "compose.yaml:published.yaml",
+        "DATABASE_PORT": str(first), "STORE_PORT": str(second),
+    }  # fmt: skip
 
 
 def _readable(wishes: Wishes, names: Collection[str], given: Mapping[Path, bytes]) -> str:

@@ -46,8 +46,11 @@ def is_broken(service: Service) -> bool:
     """Whether a service ended that should run, or runs and is not well."""
     if service.role is Role.JOB:
         return service.state is State.EXITED and service.health is Health.UNHEALTHY
-    ended = service.state in (State.EXITED, State.RESTARTING)
-    return ended or (service.state is State.RUNNING and service.health is Health.UNHEALTHY)
+    if service.state is State.RUNNING:
+        # One that ends again and again is "starting" in between.
+        again = service.restarts > 0 and service.health is Health.STARTING
+        return again or service.health is Health.UNHEALTHY
+    return service.state in (State.EXITED, State.RESTARTING)
 
 
 def explain(said: str, ended: Sequence[Ended]) -> ConsoleError:
@@ -135,16 +138,17 @@ def _of_schema(text: str) -> ConsoleError | None:
     if _HALF.search(text):
         return ConsoleError(
             "The database was left half migrated: MySQL cannot take a broken migration back",
-            "Restore the dump from before the upgrade, then `mlflow-console up`; where there are no "
-            "runs yet, remove the database's volume instead. `mlflow-console logs tracking` names "
-            "the step.",
+            "Restore the dump from before the upgrade, then `mlflow-console up`; where there are "
+            "no runs yet, remove the database's volume instead. `mlflow-console logs tracking` "
+            "names the step.",
         )
     if match := _OTHER.search(text):
         return ConsoleError(
             f"The database has the schema of another MLflow (revision {match[1]}, this one wants "
             f"{match[2]})",
-            "Of a newer one: set MLFLOW_IMAGE in .env to it. Of an older one: dump it first, then "
-            "`docker compose run --rm tracking python /opt/stack/prepare.py migrate` in its folder.",
+            "Of a newer one: set MLFLOW_IMAGE in .env to it. Of an older one: dump it first, "
+            "then `docker compose run --rm tracking python /opt/stack/prepare.py migrate` in its "
+            "folder.",
         )
     return None
 

@@ -47,7 +47,7 @@ class Planned:
     Attributes:
         settings: What console.toml will say.
         steps: What will be done, one sentence each.
-        port: Where it will listen.
+        port: Where it will listen; 0 when an interrupted set-up has not got that far.
         readable: Passwords will travel readable from other machines: why, in one sentence, or "".
         begin: Writes what must be there before console.toml is, so that an interrupted set-up goes
             on as it was meant.
