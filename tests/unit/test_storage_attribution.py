@@ -16,6 +16,7 @@ from console.core.storage.attribution import (
     Owner,
     root_key,
 )
+from console.core.storage.tally import Tally
 
 RUN, GONE, OTHER = "a" * 32, "b" * 32, "c" * 32
 MODEL, TRACE = "m-" + "1" * 32, "tr-" + "2" * 32
@@ -112,6 +113,48 @@ def test_a_place_has_the_owner_of_its_folder(parts: list[str]) -> None:
     assert folder == place or folder.startswith(place + "/")
     assert attribution.owner(place) == attribution.owner(folder)
     assert attribution.place(place) == place
+
+
+@given(st.lists(PARTS, max_size=7), st.lists(PARTS, max_size=4))
+def test_below_a_whole_place_everything_is_of_it(parts: list[str], more: list[str]) -> None:
+    attribution = Attribution(CATALOG)
+    place = attribution.place("/".join(parts))
+    if attribution.is_whole(place):
+        assert attribution.place("/".join([place, *more])) == place
+
+
+@pytest.mark.parametrize(
+    ("place", "whole"),
+    [
+        (f"1/{RUN}", True),
+        (f"1/models/{MODEL}", True),
+        (f"workspaces/w/5/traces/{TRACE}", True),
+        ("1", False),
+        ("1/models", False),
+        ("1/special", False),  # another root
+        (f"1/special/{RUN}", True),
+        ("workspaces/w", False),
+        ("9/elsewhere", False),
+        ("", False),
+    ],
+)
+def test_which_places_are_whole(place: str, whole: bool) -> None:
+    assert Attribution(CATALOG).is_whole(place) == whole
+
+
+@given(st.lists(st.tuples(st.lists(PARTS, min_size=1, max_size=7), st.integers(0, 9))))
+def test_counting_adds_each_object_to_its_place(objects: list[tuple[list[str], int]]) -> None:
+    attribution = Attribution(CATALOG)
+    expected: dict[str, list[int]] = {}
+    for parts, size in objects:
+        expected.setdefault(attribution.place("/".join(parts[:-1])), []).append(size)
+    tally = Tally(attribution)
+    batch = [("/".join(parts), size) for parts, size in objects]
+    tally.count(batch[: len(batch) // 2])
+    tally.count(batch[len(batch) // 2 :])
+    assert {place: (found.bytes, found.objects) for place, found in tally.places.items()} == {
+        place: (sum(sizes), len(sizes)) for place, sizes in expected.items()
+    }
 
 
 @given(st.lists(PARTS, max_size=7))

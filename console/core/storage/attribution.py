@@ -150,12 +150,14 @@ class Attribution:
     catalog: Catalog
     base: str = ""
     _roots: set[tuple[str, ...]] = field(init=False)
+    _above_roots: set[tuple[str, ...]] = field(init=False)
     _deleted: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
         """Find the roots that lie in the store."""
         keys = (root_key(root.artifact_location, self.base) for root in self.catalog.roots)
         self._roots = {tuple(key.split("/")) if key else () for key in keys if key is not None}
+        self._above_roots = {root[:n] for root in self._roots for n in range(len(root))}
         self._deleted = {
             root.experiment_id for root in self.catalog.roots if root.lifecycle_stage == DELETED
         }
@@ -172,6 +174,19 @@ class Attribution:
             return "/".join(parts[:_DEPTH])
         below = parts[root : root + 1]
         return "/".join(parts[: root + (2 if below in ([MODELS], [TRACES]) else 1)])
+
+    def is_whole(self, place: str) -> bool:
+        """Whether everything below a place's folder is of that place too.
+
+        It is not where another root lies below, nor where the place is cut short because the
+        folder was: what lies deeper has a longer one.
+        """
+        parts = place.split("/") if place else []
+        root = self._root(parts)
+        if root is None or tuple(parts) in self._above_roots:
+            return False
+        below = parts[root : root + 1]
+        return len(parts) == root + (2 if below in ([MODELS], [TRACES]) else 1)
 
     def owner(self, place: str) -> Owner:
         """Whose a place is. The longest root wins; an id that is known anywhere is no orphan."""

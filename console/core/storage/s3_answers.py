@@ -139,8 +139,14 @@ def _text(body: bytes, name: bytes) -> str:
 
 def _keys(body: bytes) -> list[str]:
     """The keys; a server that does not know of `encoding-type=url` writes them as XML does."""
-    read = _from_url if _URL_ENCODED in body else _from_xml
-    return [read(key) for key in _KEY.findall(body)]
+    keys = _KEY.findall(body)
+    if _URL_ENCODED not in body:
+        return [_from_xml(key) for key in keys]
+    # All at once takes a quarter of the time; a line end cannot be in a key unless encoded.
+    together = b"\n".join(keys)
+    if b"%0A" in together or b"%0a" in together:
+        return [_from_url(key) for key in keys]
+    return _from_url(together).split("\n") if keys else []
 
 
 def _from_url(raw: bytes) -> str:

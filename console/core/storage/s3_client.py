@@ -27,6 +27,7 @@ T = TypeVar("T")
 CONNECT_SECONDS = 5.0
 BACKOFF_SECONDS = 0.5  # a server that is overloaded is left alone for 0, 1, 2 and 4 seconds
 LARGEST_ANSWER = 16_000_000  # a thousand of the longest keys, percent-encoded, take four
+PIECE = 1 << 18
 POLL_SECONDS = 0.05
 _NOTHING = hashlib.sha256(b"").hexdigest()
 
@@ -127,7 +128,7 @@ class S3Client:
         """All of it, but neither for ever nor without an end."""
         body = bytearray()
         deadline = time.monotonic() + self._timeout
-        while piece := response.read1(LARGEST_ANSWER):
+        while piece := response.read1(PIECE):
             body += piece
             if len(body) > LARGEST_ANSWER:
                 raise ConsoleError(f"{s3_failures.store(self._bucket)} answers without an end")

@@ -39,25 +39,34 @@ class Tally:
 
     def __init__(self, attribution: Attribution) -> None:
         self._attribution = attribution
-        self._by_folder: dict[str, Sum] = {}
+        self._by_folder: dict[str, tuple[str | None, Sum]] = {}
+        self._last: tuple[str | None, Sum] = (None, Sum())
         self.places: dict[str, Sum] = {}
 
     def count(self, batch: Batch) -> None:
-        """Add a batch of objects; what is done for each object is one look-up and two sums."""
-        by_folder = self._by_folder
+        """Add a batch of objects.
+
+        Stores list what is of one run, model or trace in one go, so that one comparison and two
+        sums are all that is done for most objects.
+        """
+        prefix, found = self._last
         for key, size in batch:
-            folder = key.rpartition("/")[0]
-            found = by_folder.get(folder)
-            if found is None:
-                found = self._of(folder)
+            if prefix is None or not key.startswith(prefix):
+                prefix, found = self._find(key.rpartition("/")[0])
             found.bytes += size
             found.objects += 1
+        self._last = prefix, found
 
-    def _of(self, folder: str) -> Sum:
-        if len(self._by_folder) >= MOST_REMEMBERED:
-            self._by_folder.clear()
-        found = self.places.setdefault(self._attribution.place(folder), Sum())
-        self._by_folder[folder] = found
+    def _find(self, folder: str) -> tuple[str | None, Sum]:
+        """What a folder's objects are added to, and what the keys of all that is too begin with."""
+        found = self._by_folder.get(folder)
+        if found is None:
+            if len(self._by_folder) >= MOST_REMEMBERED:
+                self._by_folder.clear()
+            place = self._attribution.place(folder)
+            prefix = f"{place}/" if self._attribution.is_whole(place) else None
+            found = prefix, self.places.setdefault(place, Sum())
+            self._by_folder[folder] = found
         return found
 
 
