@@ -1,0 +1,293 @@
+"""What every artifact store does, on a real folder and a real S3 server."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from console.core.deployment import Deployment
+from console.core.errors import AccessError, CancelledError, ConsoleError, UnreachableError
+from console.core.secrets import Secret
+from console.core.settings import ServerSettings, Settings
+from console.core.stack.embedded import EmbeddedDriver
+from console.core.stack.places import ArtifactStore, Bucket, Folder
+from console.core.storage import s3, service
+from console.core.storage.filesystem import FilesystemStore
+from console.core.storage.s3 import S3Store
+from console.core.storage.service import Amount, Usage
+from console.core.storage.store import Store
+from tests.support import engine
+from tests.support.s3_server import S3Server, s3_server
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("store"), pytest.mark.timeout(180)]
+
+RUN, GONE, NOBODYS = "a" * 32, "b" * 32, "e" * 32
+MODEL, TRACE = "m-" + "1" * 32, "tr-" + "2" * 32
+ODD = [
+    "a b", "a+b", "a%b", "a%20b", "a&b", "a'b", 'a"b', "a<b>", "a&amp;b", "ä😀", "a\nb", "a\rb",
+    "tab\tx", "\x01x", "..a", "a?b#c", "a*b~c", "x;y=z,@:$()!", "[/red]", "\ue000\ufffd", "é",
+    "e\u0301",
+]  # fmt: skip
+
+
+class Shelf(Protocol):
+    """One implementation's place for a test, and how to fill it."""
+
+    @property
+    def place(self) -> ArtifactStore:
+        """As a driver would describe it."""
+
+    def put(self, objects: Mapping[str, bytes]) -> None:
+        """Write objects under keys relative to the place."""
+
+    def put_beside(self, key: str) -> None:
+        """Write an object that is not in the place but next to it."""
+
+    def store(self) -> Store:
+        """What is tested."""
+
+
+class FolderShelf:
+    def __init__(self, root: Path) -> None:
+        self._root = root / "in here"
+        self._root.mkdir()
+        self.place = Folder(self._root)
+
+    def put(self, objects: Mapping[str, bytes]) -> None:
+        for key, data in objects.items():
+            path = self._root / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+    def put_beside(self, key: str) -> None:
+        (self._root.parent / key).write_bytes(b"beside")
+
+    def store(self) -> Store:
+        return FilesystemStore(self._root)
+
+
+class BucketShelf:
+    def __init__(self, server: S3Server, name: str) -> None:
+        self._server = server
+        self._name = name
+        server.client().make_bucket(name)
+        self.place = server.bucket(name, "in here")
+
+    def put(self, objects: Mapping[str, bytes]) -> None:
+        self._server.put(self._name, {f"in here/{key}": data for key, data in objects.items()})
+
+    def put_beside(self, key: str) -> None:
+        self._server.put(self._name, {key: b"beside"})
+
+    def store(self) -> Store:
+        return S3Store(self.place)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    engine.require_engine()
+    with s3_server(engine.images()["STORE_IMAGE"]) as running:
+        yield running
+
+
+@pytest.fixture(params=["filesystem", "s3"])
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
+    if request.param == "filesystem":
+        return FolderShelf(tmp_path)
+    return BucketShelf(request.getfixturevalue("server"), bucket_name(request))
+
+
+def bucket_name(request: pytest.FixtureRequest) -> str:
+    return re.sub("[^a-z0-9]+", "-", request.node.name.lower())[-60:].strip("-")
+
+
+@pytest.fixture
+def bucket(server: S3Server, request: pytest.FixtureRequest) -> Bucket:
+    """A whole bucket of a test's own."""
+    name = bucket_name(request)
+    server.client().make_bucket(name)
+    return server.bucket(name)
+
+
+def listed(store: Store) -> dict[str, int]:
+    found = [each for batch in store.walk(threading.Event()) for each in batch]
+    assert len(found) == len(dict(found)), "nothing is listed twice"
+    return dict(found)
+
+
+def test_nothing_is_in_an_empty_one(shelf: Shelf) -> None:
+    shelf.put_beside("in here too")
+    shelf.put_beside("before")
+    store = shelf.store()
+    assert listed(store) == {}
+    assert store.incomplete(threading.Event()) == Amount()
+    assert store.problems == []
+
+
+def test_keys_of_every_kind(shelf: Shelf) -> None:
+    objects = {f"{name}/{name}": b"x" * number for number, name in enumerate(ODD)}
+    shelf.put(objects)
+    assert listed(shelf.store()) == {key: len(data) for key, data in objects.items()}
+
+
+def test_more_than_one_page(shelf: Shelf) -> None:
+    objects = {f"{number % 7}/{number:04}": b"x" * (number % 5) for number in range(2501)}
+    shelf.put(objects)
+    assert listed(shelf.store()) == {key: len(data) for key, data in objects.items()}
+
+
+def test_a_walk_that_is_cancelled_just_ends(shelf: Shelf) -> None:
+    shelf.put({f"{number:04}": b"" for number in range(1500)})
+    cancel = threading.Event()
+    store = shelf.store()
+    found = 0
+    for batch in store.walk(cancel):
+        found += len(batch)
+        cancel.set()
+    assert 0 < found < 1500
+    assert store.incomplete(cancel) == Amount()
+    assert store.problems == []
+
+
+def deployment(directory: Path, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """One whose driver keeps the artifacts on the shelf; half of the roots are absolute."""
+    settings = Settings(
+        format=1, name="t", driver="embedded", server=ServerSettings(port=5000, mlflow="3.17.2")
+    )
+    dep = Deployment(directory, settings)
+    monkeypatch.setattr(EmbeddedDriver, "artifact_store", lambda _self: shelf.place)
+    dep.paths.database.parent.mkdir(parents=True)
+    connection = sqlite3.connect(dep.paths.database)
+    connection.executescript(f"""
+        CREATE TABLE experiments (experiment_id, name, artifact_location, lifecycle_stage);
+        CREATE TABLE runs (run_uuid, name, lifecycle_stage, experiment_id);
+        CREATE TABLE logged_models (model_id, experiment_id, lifecycle_stage);
+        CREATE TABLE trace_info (request_id, experiment_id);
+        INSERT INTO experiments VALUES (1, 'alpha', 'mlflow-artifacts:/1', 'active'),
+            (2, 'beta', '{shelf.store().base}/my own/place', 'active');
+        INSERT INTO runs VALUES ('{RUN}', 'one', 'active', 1), ('{GONE}', 'two', 'deleted', 2);
+        INSERT INTO logged_models VALUES ('{MODEL}', 2, 'active');
+        INSERT INTO trace_info VALUES ('{TRACE}', 1);
+    """)  # noqa: S608  # constants of this file
+    connection.close()
+    return dep
+
+
+def walk(dep: Deployment) -> Usage:
+    return list(dep.storage.usage(cancel=threading.Event()))[-1]
+
+
+def test_everything_has_its_owner_and_the_sums_agree(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dep = deployment(tmp_path / "dep", shelf, monkeypatch)
+    shelf.put(
+        {
+            f"1/{RUN}/artifacts/a": b"x" * 100,
+            f"1/{RUN}/artifacts/plots/roc curve=1.png": b"x" * 23,
+            f"my own/place/{GONE}/artifacts/a": b"x" * 1000,
+            f"my own/place/models/{MODEL}/artifacts/MLmodel": b"x" * 11,
+            f"1/traces/{TRACE}/artifacts/traces.json": b"x" * 13,
+            f"1/{NOBODYS}/artifacts/a": b"x" * 17,
+            "lost+found/x": b"x" * 29,
+        }
+    )
+    usage = walk(dep)
+    assert usage.complete
+    beta, alpha = usage.experiments
+    assert (alpha.name, alpha.bytes, alpha.objects) == ("alpha", 136, 3)
+    assert (beta.name, beta.bytes, beta.objects) == ("beta", 1011, 2)
+    assert [(run.run_id, run.bytes) for run in alpha.runs] == [(RUN, 123)]
+    assert [(run.run_id, run.bytes) for run in beta.runs] == [(GONE, 1000)]
+    assert (alpha.traces, beta.models) == (Amount(13, 1), Amount(11, 1))
+    assert (usage.trash, usage.orphans) == (Amount(1000, 1), Amount(17, 1))
+    assert usage.unknown == Amount(29, 1)
+    assert (usage.bytes, usage.objects) == (1193, 7)
+    assert (usage.incomplete_uploads, usage.problems) == (Amount(), ())
+
+
+def test_a_cancelled_walk_of_the_service_is_an_error(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "INTERVAL_SECONDS", 0.0)
+    dep = deployment(tmp_path / "dep", shelf, monkeypatch)
+    shelf.put({f"{number:04}": b"" for number in range(1500)})
+    cancel = threading.Event()
+    reports = dep.storage.usage(cancel=cancel)
+    assert not next(reports).complete
+    cancel.set()
+    with pytest.raises(CancelledError):
+        list(reports)
+
+
+# What only a bucket has
+
+
+def test_incomplete_uploads_are_no_objects_but_counted(server: S3Server, bucket: Bucket) -> None:
+    server.begin_upload(bucket.name, "in/a b&c", b"x" * 1000, b"x" * 24)
+    upload_id = server.begin_upload(bucket.name, "in/ä", b"x" * 5)
+    server.begin_upload(bucket.name, "elsewhere", b"x" * 7)
+    server.begin_upload(bucket.name, "inside", b"x" * 9)
+    whole, folder = S3Store(bucket), S3Store(server.bucket(bucket.name, "in"))
+    assert listed(whole) == {}
+    assert whole.incomplete(threading.Event()) == Amount(1045, 4)
+    assert folder.incomplete(threading.Event()) == Amount(1029, 2)
+    server.abort_upload(bucket.name, "in/ä", upload_id)
+    assert folder.incomplete(threading.Event()) == Amount(1024, 1)
+    assert folder.problems == []
+
+
+def test_parts_of_more_than_one_page(
+    server: S3Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.begin_upload(bucket.name, "a", *[b"x" * number for number in range(1, 8)])
+    monkeypatch.setattr(s3, "PAGE", 3)
+    assert S3Store(bucket).incomplete(threading.Event()) == Amount(28, 1)
+
+
+def test_a_bucket_that_can_be_listed_is_fine(bucket: Bucket) -> None:
+    S3Store(bucket).check()
+
+
+def test_a_bucket_that_is_lost_is_said(server: S3Server) -> None:
+    lost = S3Store(server.bucket("lost"))
+    for call in (lost.check, lambda: listed(lost)):
+        with pytest.raises(ConsoleError, match="has lost its bucket lost") as caught:
+            call()
+        assert "mlflow-console up" in caught.value.hint
+        assert "gone" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("access_key", "secret_key"), [("tester", "wrong"), ("stranger", "a secret of tests")]
+)
+def test_keys_that_are_not_accepted_are_said(
+    bucket: Bucket, access_key: str, secret_key: str
+) -> None:
+    other = Bucket(bucket.endpoint, bucket.name, "", access_key, Secret(secret_key))
+    with pytest.raises(AccessError, match=f"does not accept the access key {access_key}"):
+        S3Store(other).check()
+
+
+def test_a_store_that_is_stopped_in_the_middle(
+    server: S3Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "PAGE_SECONDS", 3.0)
+    server.put(bucket.name, {f"{number:04}": b"" for number in range(1500)})
+    walking = S3Store(bucket).walk(threading.Event())
+    assert len(next(walking)) == 1000
+    engine.docker("stop", "--time", "5", server.container)
+    try:
+        with pytest.raises(UnreachableError, match="The artifact store at"):
+            list(walking)
+        with pytest.raises(UnreachableError, match="The artifact store at"):
+            S3Store(bucket).check()
+    finally:
+        server.restart()
+    assert len(listed(S3Store(server.bucket(bucket.name)))) == 1500
