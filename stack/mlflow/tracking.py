@@ -14,6 +14,8 @@ SECRETS = Path("/run/stack-secrets")
 SOCKET = "/run/tracking/mlflow.sock"
 #: The proxy's name inside of the stack, for programs that run beside the server.
 INNER_NAME = "proxy.internal"
+#: How long an idle connection is kept: longer than the proxy keeps it (nginx.conf).
+KEPT_SECONDS = 75
 #: Workers by STACK_SIZE: one takes about 0.35 GB.
 WORKERS = {"small": "1", "standard": "4"}
 
@@ -29,7 +31,8 @@ def main() -> None:
         raise SystemExit(f"STACK_SIZE is {size!r}; it can be {' or '.join(WORKERS)}.")
     bucket = os.environ.get("STORE_BUCKET", "mlflow")
     argv = [
-        "mlflow", "server", "--workers", WORKERS[size], "--uvicorn-opts", f"--uds {SOCKET}",
+        "mlflow", "server", "--workers", WORKERS[size],
+        "--uvicorn-opts", f"--uds {SOCKET} --timeout-keep-alive {KEPT_SECONDS}",
         "--artifacts-destination", f"s3://{bucket}", "--serve-artifacts",
     ]  # fmt: skip
     os.execvpe(argv[0], argv, {**os.environ, **environment()})  # noqa: S606  # it becomes the server
