@@ -96,9 +96,11 @@ class ComposeDriver:
 
     @property
     def host_names(self) -> tuple[str, ...]:
+        return tuple(name for name in self._names() if name != compose_setup.OWN_NAME)
+
+    def _names(self) -> list[str]:
         listed = self._project.value(self._name_of(Role.PROXY), "VIRTUAL_HOST")
-        names = [name.strip().lower() for name in listed.split(",") if name.strip()]
-        return tuple(name for name in names if name != compose_setup.OWN_NAME)
+        return [name.strip().lower() for name in listed.split(",") if name.strip()]
 
     @property
     def host_names_setting(self) -> str:
@@ -286,6 +288,13 @@ class ComposeDriver:
     def findings(self, services: Sequence[Service]) -> list[Finding]:
         """What no service and no API call shows: services that ended, a bucket that is gone."""
         found = []
+        if compose_setup.OWN_NAME not in self._names():
+            found.append(Finding(
+                "own-name-missing", Severity.ERROR, self._name_of(Role.PROXY),
+                f"VIRTUAL_HOST lacks {compose_setup.OWN_NAME}, the name that the console and SSH "
+                "forwards call it by",
+                fix=f"add it to {self.host_names_setting}, then mlflow-console up",
+            ))  # fmt: skip
         for service in services:
             if failures.is_broken(service):
                 found.append(Finding(

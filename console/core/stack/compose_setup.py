@@ -26,7 +26,8 @@ USUAL_TLS_PORT, USUAL_DATABASE_PORT, USUAL_STORE_PORT = 5443, 53306, 59000
 NEEDED_BYTES = 10_000_000
 # What of `stack/` a Compose deployment takes; the folders of users and certificates are its own.
 PARTS = (
-    "compose.yaml", "published.yaml", ".dockerignore", ".env.example", "mlflow", "mysql", "nginx", "server"
+    "compose.yaml", "published.yaml", ".dockerignore", ".env.example",
+    "mlflow", "mysql", "nginx", "server",
 )  # fmt: skip
 OWN_NAME = "localhost"
 _SETTING = re.compile(r"^#?([A-Z][A-Z0-9_]*)=.*$")

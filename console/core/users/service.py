@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from console.core import files
 from console.core.deployment import Deployment
@@ -164,12 +165,25 @@ class UsersService:
                 return [f"There is no user file {path} yet: nobody can log in"]
         file = self._read()
         notes = [clean(note) for note in file.oddities()]
+        notes += [
+            f"{clean(other.name)} has a user file of its own, which is not shown here: {other}"
+            for other in self._others()
+        ]
         if file.find(self._service_user) is None:
             notes.append(
                 f"The console's own user {clean(self._service_user)} is not in the file: "
                 "its checks of the server are refused"
             )
         return notes
+
+    def _others(self) -> builtins.list[Path]:
+        """The files of host names beside the shared one; a dot in it makes a name of a host."""
+        folder = self.deployment.paths.users.parent
+        with files.explained(folder):
+            found = sorted(path for path in folder.glob("[!.]*.*") if path.is_file())
+        return [
+            path for path in found if not path.name.startswith(self.deployment.paths.users.name)
+        ]
 
     @property
     def _service_user(self) -> str:
