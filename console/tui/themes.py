@@ -42,11 +42,31 @@ LIGHT = Theme(
         "block-cursor-blurred-background": "#eaeef2",
     },
 )  # fmt: skip
+# Whose line of a log it is: an own calm colour for each role, none of those that carry state.
+_LOGS_DARK = {
+    "log-tracking": "#6cb6ff", "log-proxy": "#a79be0", "log-database": "#5fb3b3",
+    "log-store": "#c79bbd", "log-other": "#8b98a5",
+}  # fmt: skip
+_LOGS_LIGHT = {
+    "log-tracking": "#0b62c4", "log-proxy": "#6a4bbc", "log-database": "#0d6e6e",
+    "log-store": "#943f77", "log-other": "#57606a",
+}  # fmt: skip
+_LOGS_PLAIN = {
+    "log-tracking": "ansi_cyan", "log-proxy": "ansi_magenta", "log-database": "ansi_bright_blue",
+    "log-store": "ansi_bright_magenta", "log-other": "ansi_default",
+}  # fmt: skip
 _ANSI = BUILTIN_THEMES["ansi-dark"]
 # Bold black is grey on most of the terminals that have sixteen colours: unreadable on the cursor.
 PLAIN = replace(
     _ANSI, name="console-plain", variables={**_ANSI.variables, "block-cursor-text-style": "none"}
 )
+
+
+def logs(theme: Theme) -> dict[str, str]:
+    """The colours of the services in the logs, also for a theme that has none of its own."""
+    if theme.name == PLAIN.name:
+        return _LOGS_PLAIN
+    return _LOGS_DARK if theme.dark else _LOGS_LIGHT
 
 
 def plain() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.widget import Widget
@@ -9,6 +10,10 @@ from textual.widget import Widget
 from console.core.text import clean
 from console.tui.areas import AREAS
 from console.tui.widgets.facts import Part, text
+from console.tui.widgets.table import fit
+
+# Between the two ends of the first line; where there is less, whose terminal it is is left out.
+MARGIN = 2
 
 
 class Header(Widget):
@@ -24,12 +29,14 @@ class Header(Widget):
 
     def render(self) -> Content:
         width = self.size.width
-        left: list[Part] = [(self._left, "bold"), "  ", (self._driver, "dim")]
+        mode: list[Part] = ["  ", (self._driver, "dim")]
         if self._read_only:
-            left += ["  ", ("read-only", "warn")]
-        used = text(*left).cell_length + len(self._who)
-        first = [*left, " " * max(2, width - used), (self._who, "dim"), "\n"]
-        return text(*first, *self._tabs())
+            mode += ["  ", ("read-only", "warn")]
+        room = width - text(*mode).cell_length
+        name = fit(self._left, room)
+        gap = room - cell_len(name) - cell_len(self._who)
+        who = (" " * gap + self._who, "dim") if gap >= MARGIN else ("", "dim")
+        return text((name, "bold"), *mode, who, "\n", *self._tabs())
 
     def _tabs(self) -> list[Part]:
         parts: list[Part] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import ClassVar, NamedTuple
 
@@ -15,11 +15,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from console.core import format as fmt
-from console.core.stack.driver import LogLine
+from console.core.stack.driver import LogLine, Role
 from console.core.text import clean
+from console.tui.widgets.table import ink, pad
 
 KEEP = 5000
 LONGEST = 2000
+NAME = 16
+TIME = 9
 
 
 class Line(NamedTuple):
@@ -31,9 +34,13 @@ class Line(NamedTuple):
 
 
 class LogView(ScrollView, can_focus=True):
-    """The last lines of a log; follows it while it stands at the bottom."""
+    """The last lines of a log; follows it while it stands at the bottom.
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"log--name", "log--time"}
+    Args:
+        named: Each line begins with the name of its service, in the colour of the service's role.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"log--time", *(f"log--{role}" for role in Role)}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "scroll_down", "Down", show=False, id="move.down",
                 tooltip="One line down"),
@@ -44,8 +51,11 @@ class LogView(ScrollView, can_focus=True):
                 tooltip="The newest line, and follow"),
     ]  # fmt: skip
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+    def __init__(self, *, named: bool = True, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
+        self.named = named
+        self._roles: Mapping[str, Role] = {}
+        self._width = 0
         self._all: deque[Line] = deque(maxlen=KEEP)
         self._shown: list[Line] = []
         self._wanted = ""
@@ -55,6 +65,17 @@ class LogView(ScrollView, can_focus=True):
     def lines(self) -> list[str]:
         """What is shown, as text."""
         return [" ".join(part for part in line if part) for line in self._shown]
+
+    def know(self, roles: Mapping[str, Role]) -> None:
+        """Learn what the services are for."""
+        known = {clean(name, NAME): role for name, role in roles.items()}
+        if known != self._roles:
+            self._roles = known
+            self._widen(known)
+            self.refresh()
+
+    def _widen(self, names: Iterable[str]) -> None:
+        self._width = min(NAME, max((self._width, *map(cell_len, names))))
 
     def clear(self, empty: str = "") -> None:
         """Forget every line."""
@@ -72,6 +93,7 @@ class LogView(ScrollView, can_focus=True):
         new = [_line(each) for each in lines]
         if not new:
             return
+        self._widen({line.service for line in new})
         follow = self.scroll_offset.y >= self.max_scroll_y
         full = len(self._all) + len(new) > KEEP
         self._all.extend(new)
@@ -95,11 +117,17 @@ class LogView(ScrollView, can_focus=True):
         self._resized(follow)
 
     def _resized(self, follow: bool) -> None:
-        width = max((cell_len(line.text) + 28 for line in self._shown[-500:]), default=0)
+        before = 3 + TIME + self._width
+        width = max((cell_len(line.text) + before for line in self._shown[-500:]), default=0)
         self.virtual_size = Size(width, len(self._shown))
         if follow:
             self.scroll_end(animate=False, immediate=True, x_axis=False, force=True)
         self.refresh()
+
+    def watch_show_vertical_scrollbar(self, shown: bool) -> None:
+        """Textual tells a bar where the view stands only when that changes while it is there."""
+        if shown:
+            self.vertical_scrollbar.position = self.scroll_y
 
     def render_line(self, y: int) -> Strip:
         x, top = self.scroll_offset
@@ -108,19 +136,20 @@ class LogView(ScrollView, can_focus=True):
             say = f"  {self.empty}" if not self._shown and y == 0 else ""
             return Strip([Segment(say, base)]).crop_extend(0, width, base)
         line = self._shown[top + y]
-        time = self.get_component_rich_style("log--time", partial=True)
-        name = self.get_component_rich_style("log--name", partial=True)
+        time = ink(self, "log--time")
         segments = [Segment("  ", base)]
         if line.time:
             segments.append(Segment(line.time + " ", base + time))
-        if line.service:
-            segments.append(Segment(f"{line.service:<10} ", base + name))
+        if self.named:
+            role = self._roles.get(line.service, Role.OTHER)
+            name = ink(self, f"log--{role}")
+            segments.append(Segment(pad(line.service, self._width) + " ", base + name))
         segments.append(Segment(line.text, base))
         return Strip(segments).crop_extend(x, x + width, base)
 
 
 def _line(line: LogLine) -> Line:
-    return Line(clean(line.service, 20), _time(line.at), clean(line.text, LONGEST))
+    return Line(clean(line.service, NAME), _time(line.at), clean(line.text, LONGEST))
 
 
 def _time(at: datetime | None) -> str:

@@ -20,6 +20,7 @@ from textual.message import Message
 from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 GAP = 2
 GUTTER = 2
@@ -261,11 +262,13 @@ class Table(ScrollView, can_focus=True):
     # Drawing
 
     def _visible(self) -> list[tuple[int, int]]:
-        """Index and width of each column that is shown at this width."""
+        """Index and width of each column that is shown at this width; the last ones give way."""
         width = self.size.width
         shown = [index for index, each in enumerate(self.columns) if each.wide <= width]
         widths = {index: self.columns[index].width for index in shown}
         room = width - GUTTER - sum(widths.values()) - GAP * (len(shown) - 1) - 1
+        while room < 0 and len(shown) > 1:
+            room += widths.pop(shown.pop()) + GAP
         for index in shown:
             more = max(0, min(room, self.columns[index].most - widths[index]))
             widths[index] += more
@@ -293,7 +296,9 @@ class Table(ScrollView, can_focus=True):
         return self._strip(f" {mark}", row.cells, style, styled=True)
 
     def _tone(self, name: str) -> Style:
-        return self.get_component_rich_style(f"table--{name}", partial=True)
+        if name in ("cursor", "blurred", "mark"):
+            return self.get_component_rich_style(f"table--{name}", partial=True)
+        return ink(self, f"table--{name}")
 
     def _strip(self, gutter: str, cells: tuple[Cell, ...], style: Style, styled: bool) -> Strip:
         segments = [Segment(gutter, style)]
@@ -316,8 +321,20 @@ class Table(ScrollView, can_focus=True):
             self.refresh(Region(0, top, self.size.width, 1))
 
 
+def ink(widget: Widget, component: str) -> Style:
+    """How a component writes, over whatever background; a partial style would lose the 60 %."""
+    whole = widget.get_component_rich_style(component)
+    return Style(color=whole.color, bold=whole.bold or None, dim=whole.dim or None)
+
+
 def fit(text: str, width: int) -> str:
     """Text cut to a number of cells, with an ellipsis where something is missing."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 1)).rstrip() + "…" if width > 0 else ""
+
+
+def pad(text: str, width: int) -> str:
+    """Text made exactly so many cells wide."""
+    short = fit(text, width)
+    return short + " " * (width - cell_len(short))
