@@ -118,7 +118,8 @@ class Caller(DOMNode):
     def show_error(self, error: ConsoleError) -> None:
         """Show a failure over whatever is on the screen; a cancellation is only mentioned."""
         if isinstance(error, CancelledError):
-            self.app.notify(error.message, title="Cancelled", markup=False)
+            said = f"{error.message}\n{error.hint}" if error.hint else error.message
+            self.app.notify(said, timeout=10, markup=False)
             return
         from console.tui.modals.error import ErrorModal  # noqa: PLC0415  # first use
 
