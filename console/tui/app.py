@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from console.core.stack.service import Status
     from console.core.storage.service import Usage
     from console.tui.modals.progress import Work
-    from console.tui.opening import Created
 
     Opener = Callable[[str | None], Session | list[Known]]
 
@@ -45,6 +44,8 @@ if TYPE_CHECKING:
 LEAVE_SECONDS = 0.4
 # How long the first frame may wait for the deployment: a local disk needs a tenth of it.
 OPEN_SECONDS = 0.3
+# How soon the services are looked at again after that has failed.
+AGAIN_SECONDS = 5.0
 
 
 class ConsoleApp(App[int], Caller):
@@ -94,6 +95,9 @@ class ConsoleApp(App[int], Caller):
         self.animation_level = "none"
         themes.use(self)
 
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return themes.logs(self.current_theme)
+
     # Opening
 
     def get_default_screen(self) -> Screen[None]:
@@ -110,9 +114,10 @@ class ConsoleApp(App[int], Caller):
     def open_deployment(self, wanted: str | None) -> None:
         """Open a deployment, show the ones to choose from, or say why neither goes."""
         self.wanted = wanted
-        self.ask(partial(self.opener, wanted), self._opened, self._not_opened, group="open")
+        self.ask(partial(self.opener, wanted), self.opened, self._not_opened, group="open")
 
-    def _opened(self, found: Session | list[Known]) -> None:
+    def opened(self, found: Session | list[Known]) -> None:
+        """Go Home with an opened deployment, or ask which one or what to set up."""
         if isinstance(found, list):
             self._ask_which(found)
             return
@@ -147,13 +152,6 @@ class ConsoleApp(App[int], Caller):
 
         self._page(FailureScreen(error))
 
-    def created(self, created: Created) -> None:
-        """A deployment was set up: open it and say how to log into it."""
-        from console.tui.modals.paste import PasteModal  # noqa: PLC0415  # first use
-
-        self._opened(created.session)
-        self.call_after_refresh(self.push_screen, PasteModal(created))
-
     @property
     def deployment(self) -> Deployment:
         """The opened deployment; no screen of an area exists without one."""
@@ -172,14 +170,23 @@ class ConsoleApp(App[int], Caller):
     # What several screens show
 
     def _watch(self) -> None:
-        def seen(status: Status) -> None:
-            self.post_message(Delivery(partial(self._status_seen, status)))
-
-        def failed(error: ConsoleError) -> None:
-            self.post_message(Delivery(partial(self._status_failed, error)))
+        def told(then: Callable[[Any], None], what: object) -> None:
+            self.post_message(Delivery(partial(then, what)))
 
         if self.session is not None:
-            self.session.watch.listen(seen, failed)
+            self.session.watch.listen(
+                partial(told, self._status_seen), partial(told, self._watch_failed)
+            )
+
+    def _watch_failed(self, error: ConsoleError) -> None:
+        """Say so, and go on watching: an engine that was restarted is back in a moment."""
+        self._status_failed(error)
+        self.set_timer(AGAIN_SECONDS, self._watch_again)
+
+    def _watch_again(self) -> None:
+        if self.session is not None:
+            self.session = replace(self.session, watch=self.session.again())
+            self._watch()
 
     def look(self) -> None:
         """Look at the services now, and not only when the watch comes round."""

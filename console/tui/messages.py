@@ -39,12 +39,14 @@ class Session:
     Attributes:
         missing: What the driver cannot do and why, by operation id.
         watch: The status again and again.
+        again: Begins another watch, after the first has failed.
     """
 
     deployment: Deployment
     person: PersonSettings
     missing: Mapping[str, str]
     watch: Stream[Status]
+    again: Callable[[], Stream[Status]]
 
 
 @dataclass(frozen=True, slots=True)

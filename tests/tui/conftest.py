@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import time_machine
 
+from console.core import engine
 from tests.tui.fake import NOW
 
 
@@ -23,3 +24,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine and a Compose that can be used, whatever this machine has."""
+    monkeypatch.setattr(engine, "versions", lambda: ("28.2", "5.6"))

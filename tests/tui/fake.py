@@ -52,6 +52,54 @@ def status(*services: Service, findings: Sequence[Finding] = (), ok: bool = True
     )  # fmt: skip
 
 
+def stack_services(**changes: Service) -> tuple[Service, ...]:
+    """The six services of the shipped stack, in the order of its file; some may be replaced."""
+    images = "mlflow-console/mlflow:3.17.2", "mysql:9.7", "pgsty/silo:RELEASE.2026-09-16", "nginx"
+    done = service(
+        role=Role.JOB, state=State.EXITED, reason="done", image=images[0], cpu_percent=None,
+        memory_bytes=None, ports=(), exit_code=0, started_at=NOW - timedelta(days=12, minutes=1),
+    )  # fmt: skip
+    found = {
+        "bucket": replace(done, name="bucket"),
+        "database": service(name="database", role=Role.DATABASE, image=images[1], cpu_percent=3.2,
+                            memory_bytes=243_000_000, ports=()),
+        "proxy": service(name="proxy", role=Role.PROXY, image=images[3], cpu_percent=0.1,
+                         memory_bytes=4_100_000, memory_limit_bytes=64_000_000,
+                         ports=("127.0.0.1:5000", "127.0.0.1:5443")),
+        "secrets": replace(done, name="secrets"),
+        "store": service(name="store", role=Role.STORE, image=images[2], cpu_percent=1.4,
+                         memory_bytes=98_000_000, ports=()),
+        "tracking": service(image=images[0], ports=()),
+    }  # fmt: skip
+    return tuple((found | changes).values())
+
+
+def stack_status(*findings: Finding, **changes: Service) -> Status:
+    """The shipped stack on Compose; healthy unless a finding says otherwise."""
+    now = status(*stack_services(**changes), findings=findings)
+    return replace(now, driver="compose", url="http://localhost:5000")
+
+
+def broken_stack() -> Status:
+    """A stack in which several things are wrong at once, with names and words that are hostile."""
+    said = f"its health check says: {NASTY} mysqladmin: connect to server at '127.0.0.1' failed"
+    database = service(
+        name="database", role=Role.DATABASE, health=Health.UNHEALTHY, reason=said,
+        image="mysql:9.7", memory_bytes=243_000_000, memory_limit_bytes=512_000_000, restarts=17,
+        ports=(),
+    )  # fmt: skip
+    reports = service(
+        name=f"reports-of-the-vision-group {NASTY}", role=Role.OTHER, state=State.EXITED,
+        health=Health.UNHEALTHY, reason="it was killed because memory ran out", exit_code=137,
+        image="registry.example.org:5000/vision/reports@sha256:0123456789abcdef", ports=(),
+        cpu_percent=None, memory_bytes=None,
+    )  # fmt: skip
+    titles = (f"database: {said}", "reports: it was killed because memory ran out",
+              "MLflow answers 500: something behind it fails, often the database")  # fmt: skip
+    findings = [Finding("broken", Severity.ERROR, "", title, "seen", "fix") for title in titles]
+    return stack_status(*findings, database=database, reports=reports)
+
+
 def stopped() -> Status:
     dead = service(
         state=State.STOPPED, health=Health.UNKNOWN, started_at=None,
@@ -117,6 +165,7 @@ class FakeStack:
     done: list[str] = field(default_factory=list)
     block: threading.Event | None = None
     fails: ConsoleError | None = None
+    opened: list[tuple[tuple[str, ...], Stream[LogLine]]] = field(default_factory=list)
 
     def status(self) -> Status:
         if self.block is not None:
@@ -134,11 +183,14 @@ class FakeStack:
         self, services: Sequence[str] = (), tail: int = 200, follow: bool = False
     ) -> Stream[LogLine]:
         def produce(cancel: threading.Event, emit: Callable[[LogLine], None]) -> None:
-            for line in self.lines[-tail:]:
+            wanted = [line for line in self.lines if not services or line.service in services]
+            for line in wanted[-tail:]:
                 emit(line)
             cancel.wait()
 
-        return Stream(produce, keep=5000)
+        stream = Stream(produce, keep=5000)
+        self.opened.append((tuple(services), stream))
+        return stream
 
     def up(self, services: Sequence[str] = (), *, cancel: threading.Event) -> Iterator[Progress]:
         yield Progress("starting tracking")
@@ -273,10 +325,21 @@ class Fake:
     name: str = "lab"
     settings: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(driver="embedded"))
 
+    @classmethod
+    def compose(cls, now: Status | None = None) -> Fake:
+        """The shipped stack on Compose, whose store cannot tell what is free."""
+        services = ("tracking", "proxy", "database", "tracking", "proxy")
+        lines = [LogLine(services[n % 5], NOW, f"line {n} of {services[n % 5]}") for n in range(60)]
+        seen = replace(usage(), free_bytes=None)
+        return cls(
+            stack=FakeStack(now=now or stack_status(), lines=lines), storage=FakeStorage([seen]),
+            settings=SimpleNamespace(driver="compose"),
+        )  # fmt: skip
+
     def session(self) -> Session:
         return Session(
             cast("Deployment", self), PersonSettings(keys=self.keys), self.missing,
-            self.stack.watch(),
+            self.stack.watch(), self.stack.watch,
         )  # fmt: skip
 
     def app(self) -> ConsoleApp:

@@ -11,7 +11,10 @@ from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Button, Input
+
+from console.tui.widgets.choice import Choice
 
 FORM_KEYS: list[BindingType] = [
     Binding("tab", "next_field", "Next", show=False, priority=True, id="form.next",
@@ -34,9 +37,12 @@ class Form(Screen[Any]):
 
     def submit(self) -> None:
         """Be done with the form."""
-        self._when_typed(list(self.query(Input)))
+        self._when_typed(self._fields())
 
-    def _when_typed(self, fields: list[Input]) -> None:
+    def _fields(self) -> list[Widget]:
+        return [each for each in self.query("*") if isinstance(each, Input | Choice)]
+
+    def _when_typed(self, fields: list[Widget]) -> None:
         """Be done once each field has taken the keys that came before this one."""
         if fields:
             fields[0].call_later(self._when_typed, fields[1:])
@@ -55,7 +61,7 @@ class Form(Screen[Any]):
         """Go to the next field; press the button; on the last field be done."""
         if isinstance(self.focused, Button):
             self.focused.press()
-        elif self.focused is self.query(Input).last():
+        elif self.focused is self._fields()[-1]:
             self.submit()
         else:
-            self.focus_next(Input)
+            self.focus_next("Input, Choice")
