@@ -107,7 +107,7 @@ async def test_stopping_names_who_is_at_work() -> None:
     async with opened(fake) as (app, pilot):
         await press(pilot, "2", "x")
         assert isinstance(app.screen, ConfirmModal)
-        assert said(app, "#lines") == "tracking will stop"
+        assert said(app, "#lines") == "tracking will stop. No data is removed."
         assert f"run {SAFE} of alice is RUNNING" in said(app, "#learnt")
         await press(pilot, "enter")  # the answer that changes nothing has the focus
         assert fake.stack.done == []

@@ -30,6 +30,9 @@ class ConfirmModal(Modal[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,right", "other", "Other answer", show=False, id="confirm.other",
                 tooltip="The other answer"),
+        Binding("down,j", "scroll(1)", "Down", show=False, id="move.down",
+                tooltip="Read on, where it is long"),
+        Binding("up,k", "scroll(-1)", "Up", show=False, id="move.up", tooltip="Read back"),
     ]  # fmt: skip
 
     def __init__(
@@ -38,7 +41,7 @@ class ConfirmModal(Modal[bool]):
     ) -> None:  # fmt: skip
         super().__init__(clean(title))
         self.does = does
-        self.lines = [clean(line) for line in lines]
+        self.lines = [clean(line, 1000) for line in lines]
         self.learn = learn
 
     def compose_body(self) -> Iterable[Widget]:
@@ -70,6 +73,9 @@ class ConfirmModal(Modal[bool]):
 
     def action_other(self) -> None:
         self.focus_next()
+
+    def action_scroll(self, by: int) -> None:
+        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
 
     def action_close(self) -> None:
         self.dismiss(False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -22,10 +23,13 @@ from console.tui.area import WIDE, AreaScreen
 from console.tui.messages import Live
 from console.tui.widgets import state
 from console.tui.widgets.facts import Facts, Part
-from console.tui.widgets.table import Cell, Column, Row, Table
+from console.tui.widgets.table import Cell, Column, Row, Table, fit, pad
 
-# From this width on the first line has room for how long it has been up.
-ROOMY = 90
+# Everything on the screen but the services: header, the lines between, users, what needs
+# attention, keys. The services get the rest, so that they never push anything off.
+OTHER_LINES = 15
+# The columns of a service after its name, and how long that may get before it is cut.
+STATE, CPU, MEMORY, ADDRESS, NAME = 11, 6, 9, 24, 17
 
 
 class HomeScreen(AreaScreen):
@@ -78,11 +82,13 @@ class HomeScreen(AreaScreen):
                 self._show_failure(live.error)
             return
         sign, tone, words = state.of_status(status)
+        # Two lines at most: all of it stands in what needs attention, and `enter` shows more.
+        words = fit(words, 2 * self.size.width - 16)
         self.query_one("#verdict", Facts).show(
-            (f"{sign} ", tone), (words, "bold"), *self._around(status)
+            (f"{sign} ", tone), (words, "bold"), *self._around(status, words)
         )
         self._show_services(status)
-        self._show_findings(status)
+        self._show_findings(status.findings)
         up = status.api.ok
         if up != self._was_up:
             self._was_up = up
@@ -94,48 +100,83 @@ class HomeScreen(AreaScreen):
         self.query_one("#verdict", Facts).show(
             ("✗ ", "bad"), (clean(error.message, 300), "bold"), ("\n  " + clean(error.hint), "dim")
         )
+        if self.console.status.value is None:
+            self.query_one("#services", Facts).show(("Services", "bold"), ("\nnot known", "dim"))
+        unseen = Finding("unseen", Severity.ERROR, "", error.message, fix=error.hint)
+        self._show_findings([unseen])
 
-    def _around(self, status: Status) -> list[Part]:
-        checked = f"checked {fmt.clock(status.checked_at)}"
+    def _around(self, status: Status, words: str) -> list[Part]:
+        """What stands behind the verdict: where, which version, since when; as much as fits."""
+        checked = f"   checked {fmt.clock(status.checked_at)}"
         if status.stopped:
-            stopped = state.of_status(status)[2] == "Stopped"
-            return [
-                ". ",
-                ("u", "accent"),
-                " brings it up" if stopped else "",
-                (f"   {checked}", "dim"),
-            ]
-        version = f"MLflow {clean(status.api.version, 20)}" if status.api.version else ""
+            how: list[Part] = [". ", ("u", "accent"), " brings it up"] if words == "Stopped" else []
+            return [*how, (checked, "dim")]
         started = [each.started_at for each in status.services if each.started_at]
-        up = f"up {fmt.elapsed(min(started))}" if started and self.size.width >= ROOMY else ""
-        rest = "  ".join(part for part in (clean(status.url, 100), version, up) if part)
-        between = "  " if status.healthy else "\n  "
-        return [between, rest, (f"   {checked}", "dim")]
+        facts = [
+            clean(status.url, 200),
+            f"MLflow {clean(status.api.version, 20)}" if status.api.version else "",
+            f"up {fmt.elapsed(min(started))}" if started and self.size.width >= WIDE else "",
+        ]
+        rest = "  ".join(each for each in facts if each)
+        width = self.size.width - 4
+        beside = cell_len(f"● {words}  {rest}{checked}") <= width
+        if cell_len(f"  {rest}{checked}") > width:
+            checked = ""
+        return ["  " if beside else "\n  ", fit(rest, width - 2), (checked, "dim")]
 
     def _show_services(self, status: Status) -> None:
+        services = state.ordered(status.services)
+        done = [each for each in services if state.is_done(each)]
+        blocks = [self._service(each, self._name_width(services, done))
+                  for each in services if each not in done]  # fmt: skip
+        if done:
+            names = ", ".join(clean(each.name, 20) for each in done)
+            width = self._name_width(services, done)
+            blocks.append([[("✓", "ok"), f" {pad(names, width)} ", ("done", "ok")]])
         parts: list[Part] = [("Services", "bold")]
-        broken_first = sorted(status.services, key=lambda each: state.of_service(each)[1] != "bad")
-        for service in broken_first:
-            parts += ["\n", *self._service(service)]
+        for line in self._fitting(blocks):
+            parts += ["\n", *line]
         self.query_one("#services", Facts).show(*parts)
 
-    def _service(self, service: Service) -> list[Part]:
-        sign, tone, word = state.of_service(service)
-        line: list[Part] = [
-            (sign, tone), f" {clean(service.name, 12):<12}", (f"{word:<11}", tone)
-        ]  # fmt: skip
-        if service.cpu_percent is not None:
-            line.append(f"{service.cpu_percent:>4.0f} %")
-        if service.memory_bytes is not None:
-            line.append(f"{fmt.size(service.memory_bytes):>9}")
-        if self.size.width >= WIDE and service.ports:
-            line.append((f"   {clean(', '.join(service.ports), 40)}", "dim"))
-        if service.reason and tone != "ok":
-            line.append((f"\n  {clean(service.reason, 90)}", "dim"))
-        return line
+    def _name_width(self, services: Sequence[Service], done: Sequence[Service]) -> int:
+        """How wide the names are, those of the jobs that are done in one line."""
+        names = [clean(each.name) for each in services if each not in done]
+        names.append(", ".join(clean(each.name, 20) for each in done))
+        return min(NAME, max(map(cell_len, names)))
 
-    def _show_findings(self, status: Status) -> None:
-        self.findings = {f"{index} {each.id}": each for index, each in enumerate(status.findings)}
+    def _fitting(self, blocks: Sequence[list[list[Part]]]) -> list[list[Part]]:
+        """The lines there is room for; the first ones need a person most."""
+        verdict = self.query_one("#verdict", Facts).said
+        width = max(1, self.size.width - 4)
+        taken = sum(1 + max(0, cell_len(line) - 1) // width for line in verdict.split("\n"))
+        room = max(2, self.size.height - OTHER_LINES - taken)
+        lines: list[list[Part]] = []
+        for index, block in enumerate(blocks):
+            last = index == len(blocks) - 1
+            if len(lines) + len(block) > room - (not last):
+                left = len(blocks) - index
+                return [*lines, [(f"… {left} more in ", "dim"), ("2", "accent"), (" Stack", "dim")]]
+            lines += block
+        return lines
+
+    def _service(self, service: Service, width: int) -> list[list[Part]]:
+        sign, tone, word = state.of_service(service)
+        line: list[Part] = [(sign, tone), f" {pad(clean(service.name), width)} ",
+                            (f"{word:<{STATE}}", tone)]  # fmt: skip
+        if service.cpu_percent is not None:
+            line.append(f"{f'{service.cpu_percent:.0f} %':>{CPU}}")
+        if service.memory_bytes is not None:
+            line.append(f"{fmt.size(service.memory_bytes):>{MEMORY}}")
+        wide = self.size.width >= WIDE
+        if wide and service.ports:
+            line.append((f"   {fit(state.addresses(service.ports), ADDRESS)}", "dim"))
+        reason = state.why(service)
+        if not reason or tone == "ok":
+            return [line]
+        return [line, [(f"  {fit(reason, 74 if wide else 44)}", "dim")]]
+
+    def _show_findings(self, findings: Sequence[Finding]) -> None:
+        self.findings = {f"{index} {each.id}": each for index, each in enumerate(findings)}
         rows = [
             Row(
                 key,

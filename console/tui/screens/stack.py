@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
+from textwrap import wrap
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Tab, Tabs
 
 from console.core import format as fmt
-from console.core.errors import ConsoleError
 from console.core.progress import Progress
-from console.core.stack.driver import LogLine, Service
+from console.core.stack.driver import Role, Service, State
 from console.core.stack.service import Status
 from console.core.text import clean
 from console.tui.area import AreaScreen
@@ -27,21 +30,15 @@ from console.tui.widgets.log_view import LogView
 from console.tui.widgets.table import Cell, Column, Row, Table
 
 TAIL = 200
+# Holding `j` must not open the log of every service on the way.
+SETTLE_SECONDS = 0.15
+NAME = 20
+INDENT = 12
 Verb = Callable[..., Iterator[Progress]]
-COLUMNS = (
-    Column("", 1),
-    Column("service", 10, 20),
-    Column("state", 10, 10),
-    Column("why", 12, 60),
-    Column("since", 9),
-    Column("CPU", 6, right=True),
-    Column("memory", 8, right=True),
-    Column("limit", 8, right=True, wide=100),
-    Column("restarts", 8, right=True, wide=100),
-    Column("address", 18, 30, wide=110),
-    Column("role", 9, wide=130),
-    Column("runs", 16, 30, wide=140),
-)
+WHY = Column("why", 14, 60)
+SINCE = Column("since", 9)
+USED = (Column("CPU", 6, right=True), Column("memory", 8, right=True))
+LIMITS = (Column("limit", 8, right=True, wide=100), Column("restarts", 8, right=True, wide=100))
 
 
 class StackScreen(AreaScreen):
@@ -69,29 +66,40 @@ class StackScreen(AreaScreen):
     def __init__(self) -> None:
         super().__init__()
         self.services: dict[str, Service] = {}
-        self.source = LogSource(self, self._log_lines, self._log_failed)
+        self.source = LogSource(self, lambda: self.query_one("#tail", LogView))
+        self._settle: Timer | None = None
+        self._followed: tuple[str, datetime | None] | None = None
 
     def compose_area(self) -> Iterable[Widget]:
         yield Facts(("○ ", "dim"), "Looking…", id="verdict")
-        yield Table(COLUMNS, id="services", opens=False)
+        yield Table(_columns(()), id="services", opens=False)
         tabs = Tabs(Tab("Logs", id="tab-logs"), Tab("Details", id="tab-details"))
         tabs.can_focus = False
         yield tabs
         with ContentSwitcher(initial="tail"):
-            yield LogView(id="tail")
-            with VerticalScroll(id="details", can_focus=False):
+            yield LogView(id="tail", named=False)
+            with VerticalScroll(id="details"):
                 yield Facts(id="facts")
 
     def on_mount(self) -> None:
         self.console.status_changed.subscribe(self, self.show_status)
         self.show_status(self.console.status)
 
+    def on_resize(self) -> None:
+        self._show_details()
+
+    def on_unmount(self) -> None:
+        self.source.close()
+
     # Status
 
     def show_status(self, live: Live[Status]) -> None:
         verdict = self.query_one("#verdict", Facts)
         if live.error is not None:
-            verdict.show(("✗ ", "bad"), (clean(live.error.message, 300), "bold"))
+            verdict.show(
+                ("✗ ", "bad"), (clean(live.error.message, 300), "bold"),
+                (f"\n  {clean(live.error.hint)}" if live.error.hint else "", "dim"),
+            )  # fmt: skip
         if live.value is None:
             return
         status = live.value
@@ -100,28 +108,42 @@ class StackScreen(AreaScreen):
             how: list[Part] = [". ", ("u", "accent"), " brings it up"] if words == "Stopped" else []
             checked = f"   checked {fmt.clock(status.checked_at)}"
             verdict.show((f"{sign} ", tone), (words, "bold"), *how, (checked, "dim"))
-        self.services = {each.name: each for each in status.services}
-        self.query_one("#services", Table).show([_row(each) for each in status.services])
+        services = state.ordered(status.services)
+        self.services = {each.name: each for each in services}
+        reasons = any(map(_quiet, services))
+        table = self.query_one("#services", Table)
+        table.set_columns(_columns(services, reasons))
+        table.show([_row(each, reasons) for each in services])
         self._show_details()
+        self._follow()
+
+    # Logs and details of the service under the cursor
 
     @on(Table.Moved, "#services")
-    def _other_service(self, message: Table.Moved) -> None:
+    def _other_service(self) -> None:
         self._show_details()
-        view = self.query_one("#tail", LogView)
-        view.clear("No log lines yet.")
-        if message.key is not None:
-            self.source.follow(self.deployment.stack, (message.key,), TAIL)
+        if self._settle is not None:
+            self._settle.stop()
+        self._settle = self.set_timer(SETTLE_SECONDS, self._follow)
 
-    def _log_lines(self, lines: Sequence[LogLine]) -> None:
-        self.query_one("#tail", LogView).add(lines)
-
-    def _log_failed(self, error: ConsoleError) -> None:
-        self.query_one("#tail", LogView).say(clean(error.message))
+    def _follow(self) -> None:
+        """Follow the log of the service under the cursor, anew when it was started anew."""
+        service = self.services.get(self.query_one("#services", Table).key or "")
+        if service is None:
+            return
+        wanted = (service.name, service.started_at)
+        if wanted == self._followed and not self.source.failed:
+            return
+        self._followed = wanted
+        empty = "No log lines yet." if service.started_at else "No log lines: it does not run."
+        self.source.follow(self.deployment.stack, (service.name,), TAIL, empty)
 
     def _show_details(self) -> None:
         service = self.services.get(self.query_one("#services", Table).key or "")
         if service is not None:
-            self.query_one("#facts", Facts).show(*_details(service, self.console.status.value))
+            facts = self.query_one("#facts", Facts)
+            width = (facts.size.width or self.size.width - 6) - INDENT
+            facts.show(*_details(service, self.console.status.value, width))
 
     @on(Tabs.TabActivated)
     def _other_tab(self, message: Tabs.TabActivated) -> None:
@@ -155,7 +177,7 @@ class StackScreen(AreaScreen):
 
         name = self.deployment.name
         modal = ConfirmModal(
-            f"{does} {name}?", does, [f"{each} will stop" for each in self.services],
+            f"{does} {name}?", does, _stops(self.console.status),
             learn=self.deployment.stack.at_work,
         )  # fmt: skip
         self.app.push_screen(modal, partial(self._confirmed, title, verb, f"{name} {then}"))
@@ -167,47 +189,83 @@ class StackScreen(AreaScreen):
             )
 
 
-def _row(service: Service) -> Row:
+def _quiet(service: Service) -> str:
+    """Why a service is not well; of one that is, and of a job that is done, nothing."""
+    return "" if state.of_service(service)[1] == "ok" else state.why(service)
+
+
+def _columns(services: Sequence[Service], reasons: bool = False) -> tuple[Column, ...]:
+    """The columns, as wide as they need; while there are reasons, they go before all the rest."""
+    name = max((cell_len(clean(each.name)) for each in services), default=0)
+    first = (Column("", 1), Column("service", max(8, min(NAME, name))), Column("state", 10))
+    if reasons:
+        return (*first, WHY, *USED, SINCE, *LIMITS, Column("address", 14, 32, wide=110),
+                Column("role", 9, wide=150), Column("runs", 16, 60, wide=180))  # fmt: skip
+    return (*first, *USED, SINCE, *LIMITS, Column("address", 14, 32, wide=76),
+            Column("role", 9, wide=130), Column("runs", 16, 60, wide=140))  # fmt: skip
+
+
+def _row(service: Service, reasons: bool) -> Row:
     sign, tone, word = state.of_service(service)
     cpu = fmt.NEVER if service.cpu_percent is None else f"{service.cpu_percent:.0f} %"
-    quiet = service.reason if tone != "ok" else ""
     return Row(
         service.name,
         (
             Cell(sign, tone),
             Cell(clean(service.name)),
             Cell(word, tone),
-            Cell(clean(quiet), "dim"),
-            Cell(fmt.when(service.started_at)),
+            *((Cell(_quiet(service), "dim"),) if reasons else ()),
             Cell(cpu),
             Cell(fmt.size(service.memory_bytes)),
+            Cell(fmt.when(service.started_at)),
             Cell(fmt.size(service.memory_limit_bytes)),
             Cell(fmt.count(service.restarts)),
-            Cell(clean(", ".join(service.ports))),
+            Cell(state.addresses(service.ports)),
             Cell(service.role),
             Cell(clean(service.image)),
         ),
     )
 
 
-def _details(service: Service, status: Status | None) -> list[Part]:
+def _stops(live: Live[Status]) -> list[str]:
+    """What will stop, in words; a job that is done does not run."""
+    if live.value is None or live.error is not None:
+        return ["Everything that runs of it will stop; what that is cannot be seen now."]
+    running = (State.RUNNING, State.STARTING, State.RESTARTING)
+    services = state.ordered(live.value.services)
+    names = [clean(each.name, 60) for each in services if each.state in running]
+    if not names:
+        return ["Nothing of it runs now."]
+    first, last = names[:-1], names[-1]
+    who = f"{', '.join(first)} and {last}" if first else last
+    return [f"{who} will stop. No data is removed."]
+
+
+def _details(service: Service, status: Status | None, width: int) -> list[Part]:
     sign, tone, word = state.of_service(service)
+    memory = fmt.size(service.memory_bytes) if service.memory_bytes is not None else ""
+    if service.memory_limit_bytes is not None:
+        memory = f"{memory} of {fmt.size(service.memory_limit_bytes)}".strip()
+    elif memory:
+        memory += ", no limit"
     pairs = [
+        ("why", state.why(service)),
         ("role", service.role),
         ("runs", clean(service.image)),
-        ("address", clean(", ".join(service.ports))),
+        ("address", state.addresses(service.ports)),
         ("since", fmt.exact(service.started_at) if service.started_at else ""),
         ("restarts", fmt.count(service.restarts)),
-        ("memory", fmt.size(service.memory_bytes) + " (its own share)"),
+        ("memory", memory),
         ("last exit", "" if service.exit_code is None else f"code {service.exit_code}"),
     ]
-    if service.role == "tracking" and status is not None:
+    if service.role is Role.TRACKING and status is not None:
         pairs += _api(status)
-    parts: list[Part] = [(f"{'health':>10}  ", "dim"), (f"{sign} {word}", tone)]
-    parts.append(f"  {clean(service.reason, 500)}" if service.reason else "")
+    parts: list[Part] = [(f"{'health':>{INDENT - 2}}  ", "dim"), (f"{sign} {word}", tone)]
     for name, value in pairs:
         if value:
-            parts += [(f"\n{name:>10}  ", "dim"), value]
+            lines = wrap(value, max(10, width))
+            said = f"\n{' ' * INDENT}".join(lines)
+            parts += [(f"\n{name:>{INDENT - 2}}  ", "dim"), said]
     return parts
 
 

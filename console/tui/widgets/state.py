@@ -1,6 +1,8 @@
-"""The sign and the word for a state: colour is never alone."""
+"""The sign and the word for a state, and the order of services: colour is never alone."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 from console.core.stack.driver import Health, Role, Service, Severity, State
 from console.core.stack.service import Status
@@ -21,6 +23,40 @@ HEALTH = {
 }
 
 
+# What people ask about first stands first; jobs, which are done most of the time, stand last.
+ROLES = (Role.TRACKING, Role.PROXY, Role.DATABASE, Role.STORE, Role.OTHER, Role.JOB)
+
+
+def ordered(services: Iterable[Service]) -> list[Service]:
+    """The services by what they are for; what is broken comes before everything else."""
+    return sorted(
+        services,
+        key=lambda each: (of_service(each)[1] != "bad", ROLES.index(each.role), each.name),
+    )
+
+
+def is_done(service: Service) -> bool:
+    """Whether it is a job that has done its work."""
+    return service.role is Role.JOB and of_service(service)[2] == "done"
+
+
+def why(service: Service) -> str:
+    """Why it is in its state, cleaned; "" where the word of the state says as much."""
+    reason = clean(service.reason, 500)
+    return "" if reason == of_service(service)[2] else reason
+
+
+def addresses(ports: Sequence[str]) -> str:
+    """The ports of one address behind each other: "127.0.0.1:5000, :5443"."""
+    said: list[str] = []
+    before = ""
+    for port in ports:
+        host, _, number = port.rpartition(":")
+        said.append(f":{number}" if host and host == before else port)
+        before = host
+    return clean(", ".join(said))
+
+
 def of_service(service: Service) -> tuple[str, str, str]:
     """Sign, tone and word of a service."""
     if service.state in (State.STOPPED, State.EXITED):
@@ -29,6 +65,8 @@ def of_service(service: Service) -> tuple[str, str, str]:
         return "!", "warn", "restarting"
     if service.state is State.STARTING:
         return HEALTH[Health.STARTING]
+    if service.role is Role.JOB:
+        return "○", "warn", "at work"
     return HEALTH[service.health]
 
 
@@ -51,7 +89,16 @@ def of_status(status: Status) -> tuple[str, str, str]:
     errors = [each for each in status.findings if each.severity is Severity.ERROR]
     if errors:
         return "✗", "bad", clean(errors[0].title, 200)
-    return "✗", "bad", clean(status.api.error, 200) or "unhealthy"
+    return _unwell(status) or ("✗", "bad", clean(status.api.error, 200) or "unhealthy")
+
+
+def _unwell(status: Status) -> tuple[str, str, str] | None:
+    """The service that keeps a deployment from being healthy where its API answers."""
+    for service in ordered(status.services) if status.api.ok else ():
+        sign, tone, word = of_service(service)
+        if service.health is not Health.HEALTHY:
+            return sign, tone, f"{clean(service.name, 60)} is {word}"
+    return None
 
 
 def of_run(status: str) -> tuple[str, str]:
