@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
+from console.core import engine
+from console.core import format as fmt
+from console.core.errors import UnreachableError
+from console.core.progress import Progress
 from console.core.stack.driver import LogLine
-from tests.tui.fake import NASTY, NOW, Fake, FakeStack, FakeUsers, stopped
+from console.tui.app import ConsoleApp
+from tests.tui.fake import NASTY, NOW, Fake, FakeStack, FakeUsers, broken_stack, stopped
 from tests.tui.helpers import LARGE, SMALL, press, settle
 
 Compare = Callable[..., bool]
@@ -37,7 +44,19 @@ PICTURES: dict[str, tuple[Callable[[], Fake], tuple[str, ...]]] = {
     "storage": (Fake, ("5",)),
     "storage-runs": (Fake, ("5", "enter")),
     "help": (Fake, ("5", "question_mark")),
+    "compose-home": (Fake.compose, ()),
+    "compose-stack": (Fake.compose, ("2", "j")),
+    "compose-details": (Fake.compose, ("2", "t", "j")),
+    "compose-logs": (Fake.compose, ("2", "l")),
+    "compose-stop": (Fake.compose, ("2", "x")),
+    "compose-storage": (Fake.compose, ("5",)),
+    "compose-broken-home": (lambda: Fake.compose(broken_stack()), ()),
+    "compose-broken-stack": (lambda: Fake.compose(broken_stack()), ("2",)),
+    "compose-broken-details": (lambda: Fake.compose(broken_stack()), ("2", "t")),
 }
+FIRST_STARTS: dict[str, tuple[str, ...]] = {
+    "first-start": (), "first-start-compose": ("tab", "tab", "down"), "first-start-without": (),
+}  # fmt: skip
 
 
 def _keys(keys: tuple[str, ...]) -> Callable[[Pilot[int]], Awaitable[None]]:
@@ -54,3 +73,53 @@ def _keys(keys: tuple[str, ...]) -> Callable[[Pilot[int]], Awaitable[None]]:
 def test_picture(name: str, size: tuple[int, int], snap_compare: Compare) -> None:
     make, keys = PICTURES[name]
     assert snap_compare(make().app(), terminal_size=size, run_before=_keys(keys))
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x45"])
+@pytest.mark.parametrize("name", FIRST_STARTS)
+def test_first_start(
+    name: str, size: tuple[int, int], snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> tuple[str, str]:
+        raise UnreachableError(
+            "The Docker engine is not running (unix:///var/run/docker.sock)",
+            "Start it: systemctl start docker.",
+        )
+
+    async def go(pilot: Pilot[int]) -> None:
+        await settle(pilot)
+        for field, typed in (("directory", "/home/alice/mlflow"), ("user", "alice")):
+            pilot.app.screen.query_one(f"#{field}", Input).value = typed
+        await press(pilot, *FIRST_STARTS[name])
+        await settle(pilot)
+
+    if name.endswith("without"):
+        monkeypatch.setattr(engine, "versions", missing)
+    assert snap_compare(ConsoleApp(lambda _: []), terminal_size=size, run_before=go)
+
+
+SAID = (
+    "docker compose up (lab)", "Image mysql:9.7 Pulling", "4f4fb700ef54 Download complete 0B",
+    "c3fd97dd4ca1 Verifying Checksum 0B", "Image nginx:1.28 Pulling",
+    "dfb74bd361e3 Downloading 39.52MB",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x45"])
+def test_coming_up(
+    size: tuple[int, int], snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fmt, "clock", lambda _: "14:02:11")
+    app = Fake.compose().app()
+
+    def work(cancel: threading.Event) -> Iterator[Progress]:
+        yield from (Progress("/home/alice/mlflow: settings written"), Progress("user alice added"))
+        yield from map(Progress, SAID)
+        cancel.wait(20)
+
+    async def go(pilot: Pilot[int]) -> None:
+        await settle(pilot)
+        app.perform("Setting up lab", work, "done")
+        await pilot.pause(0.5)
+
+    assert snap_compare(app, terminal_size=size, run_before=go)
