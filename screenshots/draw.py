@@ -52,6 +52,8 @@ async def _draw(directory: Path, to: Path, size: tuple[int, int]) -> None:
     app = OpenedApp(session, lambda _wanted: session)
     app.who = "alice@gpu1"
     async with app.run_test(size=size) as pilot:
+        while app.status.value is None and app.status.error is None:
+            await pilot.pause(0.2)  # containers need a moment
         await _settle(pilot)
         for name, keys in SCREENS.items():
             for key in keys:
