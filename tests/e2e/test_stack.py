@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.tim
 
 ALICE = ("alice", Secret("correct horse battery"))
 BOB = ("bob", "on the other host")
+TLS_NAME = "secure.example"
 CALL = "/api/2.0/mlflow/experiments/search?max_results=1"
 
 # The second guide's script, with the address and the password where they belong.
@@ -52,10 +53,18 @@ for trees in (1, 2, 3):
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A running stack: alice in the shared file, bob in that of example.com, a third name."""
+    """A running stack: alice in the shared file, bob in that of example.com, one name with TLS."""
     directory = tmp_path_factory.mktemp("stack") / "lab"
-    names = ("example.com", "shared.example")
-    with stacks.stack(directory, ALICE, names) as made:
+    names = ("example.com", "shared.example", TLS_NAME)
+    certificates = tmp_path_factory.mktemp("certificates")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", f"/CN={TLS_NAME}", "-addext", f"subjectAltName=DNS:{TLS_NAME}",
+         "-keyout", str(certificates / f"{TLS_NAME}.key"),
+         "-out", str(certificates / f"{TLS_NAME}.crt")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with stacks.stack(directory, ALICE, names, certificates=certificates) as made:
         subprocess.run(
             ["htpasswd", "-ciB", "-C", "10", str(directory / "htpasswd" / "example.com"), BOB[0]],
             input=BOB[1], text=True, check=True, capture_output=True,
@@ -78,7 +87,7 @@ def ask(
     url = f"http://127.0.0.1:{port(stack)}{path}"
     with urllib3.PoolManager(retries=False, timeout=20) as pool:
         try:
-            answer = pool.request("GET", url, headers=headers)
+            answer = pool.request("GET", url, headers=headers, redirect=False)
         except urllib3.exceptions.ProtocolError:
             return 0, ""
     return answer.status, answer.data.decode()
@@ -123,6 +132,48 @@ def test_each_name_has_its_users_and_an_unknown_one_has_nothing(stack: Deploymen
         assert ask(stack, BOB, "localhost")[0] == 401
     for unknown in ("other.example", "127.0.0.1", "example.com.evil", ""):
         assert ask(stack, ALICES, unknown) in ((0, ""), (400, ask(stack, ALICES, unknown)[1]))
+
+
+def curl(stack: Deployment, scheme: str, name: str, number: int, *more: str) -> tuple[int, str]:
+    """Exit code and output of curl; the certificate is checked against the one of `TLS_NAME`."""
+    done = subprocess.run(
+        ["curl", "-sS", "-m", "20", "--resolve", f"{name}:{number}:127.0.0.1",
+         "--cacert", str(stack.directory / "certs" / f"{TLS_NAME}.crt"),
+         "-w", "\n%{http_code} %{http_version} %{redirect_url}", *more,
+         f"{scheme}://{name}:{number}{CALL}"],
+        input=f'user = "{ALICES[0]}:{ALICES[1]}"\n', capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_name_with_a_certificate_is_served_by_https_alone(stack: Deployment) -> None:
+    assert stack.driver.url.startswith(f"https://{TLS_NAME}:")
+    number = urlsplit(stack.driver.url).port or 443
+    login = ("-K", "-")
+    code, said = curl(stack, "https", TLS_NAME, number, *login)
+    assert (code, said.splitlines()[-1].strip()) == (0, "200 2")
+    assert '"experiments"' in said
+    assert curl(stack, "https", TLS_NAME, number)[1].splitlines()[-1].startswith("401")
+    code, said = curl(stack, "http", TLS_NAME, port(stack))
+    assert said.splitlines()[-1] == f"308 1.1 https://{TLS_NAME}:{number}{CALL}"
+    code, said = curl(stack, "https", "example.com", number, *login)  # has no certificate
+    assert code == 35, said
+    key = stack.directory / "certs" / f"{TLS_NAME}.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_certificate_is_taken_without_a_restart(stack: Deployment) -> None:
+    for kind in ("crt", "key"):
+        old = stack.directory / "certs" / f"{TLS_NAME}.{kind}"
+        shutil.copy(old, old.with_name(f"shared.example.{kind}"))
+    try:
+        stacks.run_in(stack, Role.PROXY, ["sh", "/etc/mlflow-proxy/reload.sh"])
+        engine.wait_until(lambda: ask(stack, None, "shared.example")[0] == 308)
+    finally:
+        for kind in ("crt", "key"):
+            (stack.directory / "certs" / f"shared.example.{kind}").unlink()
+        stacks.run_in(stack, Role.PROXY, ["sh", "/etc/mlflow-proxy/reload.sh"])
+    engine.wait_until(lambda: ask(stack, ALICES, "shared.example")[0] == 200)
 
 
 def test_the_assistant_is_shut_in_every_spelling(stack: Deployment) -> None:
