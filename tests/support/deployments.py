@@ -12,7 +12,7 @@ from console.core import process, setup
 from console.core.deployment import Deployment
 from console.core.process import port_is_free
 from console.core.secrets import Secret
-from console.core.stack.embedded import MARKER
+from console.core.stack.embedded_setup import MARKER
 
 
 def free_port() -> int:

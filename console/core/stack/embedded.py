@@ -25,7 +25,7 @@ from console.core.errors import (
     UsageError,
 )
 from console.core.progress import Progress
-from console.core.stack import logs
+from console.core.stack import embedded_setup, logs
 from console.core.stack.driver import (
     Capabilities,
     Finding,
@@ -36,6 +36,7 @@ from console.core.stack.driver import (
     Severity,
     State,
 )
+from console.core.stack.embedded_setup import ADDRESS, MARKER
 from console.core.stack.environment import Environment
 from console.core.stack.places import Folder, SqliteFile
 from console.core.stack.usage import Meter
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from console.core.deployment import Deployment
 
 SERVICE = "tracking"
-ADDRESS = "127.0.0.1"
-MARKER = "MLFLOW_CONSOLE_MARKER"
 START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 RECORD_SECONDS = 20.0
@@ -120,40 +119,13 @@ class EmbeddedDriver:
                 self._check_port()
                 yield Progress("MLflow server: starting")
                 pid = process.start_detached(
-                    self._argv(), self._child_environment(), self._paths.root, self._early_errors
+                    embedded_setup.command(self._server, self._paths, self._environment),
+                    embedded_setup.variables(self._server, self._paths),
+                    self._paths.root,
+                    self._early_errors,
                 )
                 self._wait_for_record(pid)
         yield from self._wait_until_ready(cancel)
-
-    def _argv(self) -> list[str]:
-        mlflow = self._environment.bin / "mlflow"
-        return [
-            str(self._environment.bin / "python"), "-m", "mlflow_console_server",
-            "--directory", str(self._paths.root), "--",
-            str(mlflow), "server", "--app-name", "mlflow-console",
-            "--host", ADDRESS, "--port", str(self._server.port), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{self._paths.database}",
-            "--artifacts-destination", str(self._paths.artifacts),
-        ]  # fmt: skip
-
-    def _child_environment(self) -> dict[str, str]:
-        names = ("localhost", ADDRESS, "[::1]", *self._server.host_names)
-        hosts = [f"{name}{port}" for name in names for port in ("", ":*")]
-        origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
-        return process.environment(
-            {
-                MARKER: str(self._paths.root),
-                "MLFLOW_CONSOLE_HTPASSWD": str(self._paths.users),
-                "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
-                "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
-                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-                "MLFLOW_DISABLE_TELEMETRY": "true",
-                # Empty: the list of model prices is not fetched from elsewhere.
-                "MLFLOW_MODEL_CATALOG_URI": "",
-                "DO_NOT_TRACK": "true",
-                "GIT_PYTHON_REFRESH": "quiet",
-            }
-        )
 
     def _check_port(self) -> None:
         port = self._server.port

@@ -1,17 +1,23 @@
-"""Planning an embedded deployment."""
+"""Planning an embedded deployment, and what its server is started with."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from console.core import files, settings
+from console.core import files, process, settings
 from console.core.errors import UsageError
 from console.core.ports import choose
 from console.core.settings import ServerSettings, Settings
 from console.core.stack import environment
 from console.core.stack.planning import Planned, Wishes
 
+if TYPE_CHECKING:
+    from console.core.deployment import Paths
+
 MLFLOW = "3.17.2"
+ADDRESS = "127.0.0.1"
+MARKER = "MLFLOW_CONSOLE_MARKER"
 
 
 def plan(wishes: Wishes, taken: Collection[int]) -> Planned:
@@ -39,3 +45,36 @@ def plan(wishes: Wishes, taken: Collection[int]) -> Planned:
         "(fetched from the package index)",
     )
     return Planned(chosen, steps, port)
+
+
+def command(server: ServerSettings, paths: Paths, made: environment.Environment) -> list[str]:
+    """The supervisor's arguments, with those of the server that it runs."""
+    return [
+        str(made.bin / "python"), "-m", "mlflow_console_server",
+        "--directory", str(paths.root), "--",
+        str(made.bin / "mlflow"), "server", "--app-name", "mlflow-console",
+        "--host", ADDRESS, "--port", str(server.port), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{paths.database}",
+        "--artifacts-destination", str(paths.artifacts),
+    ]  # fmt: skip
+
+
+def variables(server: ServerSettings, paths: Paths) -> dict[str, str]:
+    """The environment of both."""
+    names = ("localhost", ADDRESS, "[::1]", *server.host_names)
+    hosts = [f"{name}{port}" for name in names for port in ("", ":*")]
+    origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
+    return process.environment(
+        {
+            MARKER: str(paths.root),
+            "MLFLOW_CONSOLE_HTPASSWD": str(paths.users),
+            "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+            "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            # Empty: the list of model prices is not fetched from elsewhere.
+            "MLFLOW_MODEL_CATALOG_URI": "",
+            "DO_NOT_TRACK": "true",
+            "GIT_PYTHON_REFRESH": "quiet",
+        }
+    )
