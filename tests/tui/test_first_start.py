@@ -129,11 +129,12 @@ async def test_enter_goes_through_the_questions_one_by_one(core: Core) -> None:
 
 
 async def test_keys_that_arrive_at_once_reach_their_fields(core: Core) -> None:
+    place, port = ("ctrl+u", *"lab"), (*"51", "backspace", *"123")
     async with first_start() as (_, pilot):
-        for key in ("tab", *"5123", "tab", "down", "tab", "ctrl+s"):
+        for key in (*place, "enter", *port, "tab", "down", "tab", "ctrl+s"):
             pilot.app.simulate_key(key)
         await settle(pilot)
-        assert core.planned == [(Path.home() / "mlflow", "compose", 5123)]
+        assert core.planned == [(Path.cwd() / "lab", "compose", 5123)]
 
 
 @pytest.mark.parametrize("key", ["down", "up", "space", "right"])

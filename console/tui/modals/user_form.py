@@ -10,7 +10,7 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
-from textual.widgets import Button, Input, Label
+from textual.widgets import Button, Label
 
 from console.core.errors import ConsoleError
 from console.core.secrets import Secret, generate
@@ -18,7 +18,7 @@ from console.core.text import clean
 from console.core.users.service import check_name, check_password
 from console.tui.modals.modal import Modal
 from console.tui.widgets.facts import Facts
-from console.tui.widgets.form import Form
+from console.tui.widgets.form import Field, Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,11 @@ class UserFormModal(Form, Modal[Login]):
         with Vertical(classes="form"):
             if not self.person:
                 yield Label("name")
-                yield Input(id="name", compact=True)
+                yield Field(id="name", compact=True)
             yield Label("password")
-            yield Input(id="password", password=True, compact=True)
+            yield Field(id="password", password=True, compact=True)
             yield Label("again")
-            yield Input(id="again", password=True, compact=True)
+            yield Field(id="again", password=True, compact=True)
         yield Facts(id="wrong", classes="wrong")
         with Horizontal(classes="buttons"):
             yield Button("Save", id="save", compact=True)
@@ -68,18 +68,14 @@ class UserFormModal(Form, Modal[Login]):
             ("escape", "accent"), " Cancel", classes="keys",
         )  # fmt: skip
 
-    def on_mount(self) -> None:
-        for field in self.query(Input):
-            field.cursor_blink = False
-
     @on(Button.Pressed, "#save")
     def _save(self) -> None:
         self.submit()
 
     def filled_in(self) -> None:
         """Save what was typed, or say what is wrong with it."""
-        typed = self.query_one("#password", Input).value
-        if typed != self.query_one("#again", Input).value:
+        typed = self.query_one("#password", Field).value
+        if typed != self.query_one("#again", Field).value:
             self._wrong("The two passwords differ")
             return
         self._leave(Secret(typed), generated=False)
@@ -89,7 +85,7 @@ class UserFormModal(Form, Modal[Login]):
         self._leave(generate(), generated=True)
 
     def _leave(self, password: Secret, generated: bool) -> None:
-        name = self.person or self.query_one("#name", Input).value
+        name = self.person or self.query_one("#name", Field).value
         try:
             check_name(name)
             check_password(password)

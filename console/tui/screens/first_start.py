@@ -15,7 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widget import Widget
-from textual.widgets import Button, Footer, Input, Label
+from textual.widgets import Button, Footer, Label
 
 from console.core.errors import ConsoleError, UsageError
 from console.core.progress import Progress
@@ -28,7 +28,7 @@ from console.tui.caller import Caller
 from console.tui.opening import Created, Wishes, engine_found, plan, set_up
 from console.tui.widgets.choice import Choice, Option
 from console.tui.widgets.facts import Facts
-from console.tui.widgets.form import Form
+from console.tui.widgets.form import Field, Form
 
 if TYPE_CHECKING:
     from console.tui.app import ConsoleApp
@@ -73,18 +73,18 @@ class FirstStartScreen(Form, Caller):
                 "\nIt will ask for a password and answer on this machine alone.",
                 id="intro",
             )
-            place = Input(str(Path.home() / "mlflow"), id="directory", select_on_focus=False)
+            place = Field(str(Path.home() / "mlflow"), id="directory", select_on_focus=False)
             yield _field(WHERE[EMBEDDED], place, id="where")
-            port = Input(placeholder="empty: 5000, or the next free one", id="port")
+            port = Field(placeholder="empty: 5000, or the next free one", id="port")
             yield _field("Port", port, last=True)
             choice = Vertical(Choice(OPTIONS, [COMPOSE], id="driver"), Facts(id="found"))
             yield Horizontal(Label("What runs it"), choice, classes="choice")
-            yield _field("First user", Input(_account(), id="user"))
+            yield _field("First user", Field(_account(), id="user"))
             yield _field(
                 "Password",
-                Input(password=True, placeholder="empty: made up, and shown once", id="password"),
+                Field(password=True, placeholder="empty: made up, and shown once", id="password"),
             )
-            yield _field("Password again", Input(password=True, id="again"), last=True)
+            yield _field("Password again", Field(password=True, id="again"), last=True)
             yield Facts(id="wrong", classes="wrong")
             with Horizontal(classes="buttons"):
                 yield Button("Set it up", id="set-up", compact=True)
@@ -144,7 +144,7 @@ class FirstStartScreen(Form, Caller):
         self.ask(partial(plan, wishes), partial(self._go, wishes), self._wrong, group="plan")
 
     def _wishes(self) -> Wishes:
-        typed = {field.id: field.value for field in self.query(Input)}
+        typed = {field.id: field.value for field in self.query(Field)}
         check_name(typed["user"])
         if typed["user"] == UsersSettings().service_user:
             raise UsageError(f"{typed['user']} is the console's own user: choose another name")
@@ -213,9 +213,8 @@ class FirstStartScreen(Form, Caller):
         self.query_one("#wrong", Facts).show(words)
 
 
-def _field(label: str, field: Input, *, id: str | None = None, last: bool = False) -> Widget:  # noqa: A002  # Textual's name
+def _field(label: str, field: Field, *, id: str | None = None, last: bool = False) -> Widget:  # noqa: A002  # Textual's name
     """A line of the form; the last one of a question keeps a distance from the next."""
-    field.cursor_blink = False
     classes = "field -last" if last else "field"
     return Horizontal(Label(label, id=id), field, classes=classes)
 

@@ -2,13 +2,15 @@
 
 Textual hands each key to the widget that has the focus when the key arrives. Over a slow line, or
 from a paste, several keys arrive at once: without priority "tab" would move the focus only after
-the password that follows it had gone, readable, into the field before.
+the password that follows it had gone, readable, into the field before. A field's own keys, on the
+other hand, are no bindings here: those would go to whoever has the focus by the time they are run.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
@@ -26,6 +28,35 @@ FORM_KEYS: list[BindingType] = [
 ]  # fmt: skip
 
 
+EDITS = {
+    key: binding.action
+    for binding in Input.BINDINGS
+    if isinstance(binding, Binding)
+    for key in binding.key.split(",")
+}
+
+
+class Field(Input):
+    """A field that takes the keys that edit it in their turn, between the letters."""
+
+    def __init__(
+        self, value: str = "", *, id: str, placeholder: str = "", password: bool = False,  # noqa: A002  # Textual's name
+        compact: bool = False, select_on_focus: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            value, id=id, placeholder=placeholder, password=password, compact=compact,
+            select_on_focus=select_on_focus,
+        )  # fmt: skip
+        self.cursor_blink = False
+
+    async def on_key(self, event: events.Key) -> None:
+        action = EDITS.get(event.key)
+        if action is not None:
+            event.stop()
+            event.prevent_default()
+            await self.run_action(action)
+
+
 class Form(Screen[Any]):
     """A screen with fields; give it `FORM_KEYS` and say what happens when it is filled in."""
 
@@ -40,7 +71,7 @@ class Form(Screen[Any]):
         self._when_typed(self._fields())
 
     def _fields(self) -> list[Widget]:
-        return [each for each in self.query("*") if isinstance(each, Input | Choice)]
+        return [each for each in self.query("*") if isinstance(each, Field | Choice)]
 
     def _when_typed(self, fields: list[Widget]) -> None:
         """Be done once each field has taken the keys that came before this one."""
@@ -64,4 +95,4 @@ class Form(Screen[Any]):
         elif self.focused is self._fields()[-1]:
             self.submit()
         else:
-            self.focus_next("Input, Choice")
+            self.focus_next("Field, Choice")
