@@ -34,7 +34,7 @@ class Login:
     generated: bool
 
 
-class UserFormModal(Form, Modal[Login]):
+class UserFormModal(Modal[Login], Form):
     """Asks for a user.
 
     Args:
