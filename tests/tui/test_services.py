@@ -63,6 +63,22 @@ async def test_a_job_that_failed_stands_first_and_says_why() -> None:
         assert services(app)[-1] == "✓ secrets  done"
 
 
+def test_a_job_that_was_never_started_is_not_done() -> None:
+    made = service(name="bucket", role=Role.JOB, state=State.STOPPED, health=Health.UNHEALTHY,
+                   reason="made, but never started", exit_code=0, ports=())  # fmt: skip
+    assert state.of_service(made)[2] == "stopped"
+    assert state.why(made) == "made, but never started"
+
+
+async def test_a_stopped_service_comes_before_those_that_run() -> None:
+    store = service(name="store", role=Role.STORE, state=State.STOPPED, health=Health.UNHEALTHY,
+                    reason="stopped", cpu_percent=None, memory_bytes=None, ports=())  # fmt: skip
+    async with opened(Fake.compose(stack_status(store=store))) as (app, _):
+        assert [line.split()[:3] for line in services(app)[:2]] == [
+            ["○", "store", "stopped"], ["●", "tracking", "healthy"],
+        ]  # fmt: skip
+
+
 async def test_a_job_at_work_is_no_healthy_server() -> None:
     busy = service(name="bucket", role=Role.JOB, health=Health.STARTING, ports=())
     assert state.of_service(busy)[2] == "at work"

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from console.core import format as fmt
 from console.core.errors import ConsoleError
 from console.core.experiments.service import Experiment
-from console.core.stack.driver import Finding, Service, Severity
+from console.core.stack.driver import Finding, Service, Severity, State
 from console.core.stack.service import Status
 from console.core.storage.service import Usage
 from console.core.text import clean
@@ -109,9 +109,9 @@ class HomeScreen(AreaScreen):
         """What stands behind the verdict: where, which version, since when; as much as fits."""
         checked = f"   checked {fmt.clock(status.checked_at)}"
         if status.stopped:
-            how: list[Part] = [". ", ("u", "accent"), " brings it up"] if words == "Stopped" else []
-            return [*how, (checked, "dim")]
-        started = [each.started_at for each in status.services if each.started_at]
+            return [". ", ("u", "accent"), " brings it up", (checked, "dim")]
+        running = [each for each in status.services if each.state is State.RUNNING]
+        started = [each.started_at for each in running if each.started_at]
         facts = [
             clean(status.url, 200),
             f"MLflow {clean(status.api.version, 20)}" if status.api.version else "",
@@ -248,7 +248,9 @@ class HomeScreen(AreaScreen):
 
     def _unknown(self, section: str, title: str, error: ConsoleError) -> None:
         self.query_one(f"#{section}", Facts).show(
-            (title, "bold"), "\n", (clean(error.message, 90), "dim")
+            (title, "bold"),
+            "\n",
+            (fit(clean(error.message, 90), 90 if self.size.width >= WIDE else 50), "dim"),
         )
 
     # Actions

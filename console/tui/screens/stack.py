@@ -36,7 +36,7 @@ NAME = 20
 INDENT = 12
 Verb = Callable[..., Iterator[Progress]]
 WHY = Column("why", 14, 60)
-SINCE = Column("since", 9)
+STARTED = Column("started", 9)
 USED = (Column("CPU", 6, right=True), Column("memory", 8, right=True))
 LIMITS = (Column("limit", 8, right=True, wide=100), Column("restarts", 8, right=True, wide=100))
 
@@ -105,7 +105,7 @@ class StackScreen(AreaScreen):
         status = live.value
         if live.error is None:
             sign, tone, words = state.of_status(status)
-            how: list[Part] = [". ", ("u", "accent"), " brings it up"] if words == "Stopped" else []
+            how: list[Part] = [". ", ("u", "accent"), " brings it up"] if status.stopped else []
             checked = f"   checked {fmt.clock(status.checked_at)}"
             verdict.show((f"{sign} ", tone), (words, "bold"), *how, (checked, "dim"))
         services = state.ordered(status.services)
@@ -199,9 +199,9 @@ def _columns(services: Sequence[Service], reasons: bool = False) -> tuple[Column
     name = max((cell_len(clean(each.name)) for each in services), default=0)
     first = (Column("", 1), Column("service", max(8, min(NAME, name))), Column("state", 10))
     if reasons:
-        return (*first, WHY, *USED, SINCE, *LIMITS, Column("address", 14, 32, wide=110),
+        return (*first, WHY, *USED, STARTED, *LIMITS, Column("address", 14, 32, wide=110),
                 Column("role", 9, wide=150), Column("runs", 16, 60, wide=180))  # fmt: skip
-    return (*first, *USED, SINCE, *LIMITS, Column("address", 14, 32, wide=76),
+    return (*first, *USED, STARTED, *LIMITS, Column("address", 14, 32, wide=76),
             Column("role", 9, wide=130), Column("runs", 16, 60, wide=140))  # fmt: skip
 
 
@@ -253,7 +253,7 @@ def _details(service: Service, status: Status | None, width: int) -> list[Part]:
         ("role", service.role),
         ("runs", clean(service.image)),
         ("address", state.addresses(service.ports)),
-        ("since", fmt.exact(service.started_at) if service.started_at else ""),
+        ("started", fmt.exact(service.started_at) if service.started_at else ""),
         ("restarts", fmt.count(service.restarts)),
         ("memory", memory),
         ("last exit", "" if service.exit_code is None else f"code {service.exit_code}"),

@@ -28,11 +28,17 @@ ROLES = (Role.TRACKING, Role.PROXY, Role.DATABASE, Role.STORE, Role.OTHER, Role.
 
 
 def ordered(services: Iterable[Service]) -> list[Service]:
-    """The services by what they are for; what is broken comes before everything else."""
-    return sorted(
-        services,
-        key=lambda each: (of_service(each)[1] != "bad", ROLES.index(each.role), each.name),
-    )
+    """The services by what they are for; what keeps others from working comes before all that."""
+    every = list(services)
+    running = any(each.state is State.RUNNING for each in every)
+
+    def rank(service: Service) -> int:
+        if of_service(service)[1] == "bad" or service.state is State.RESTARTING:
+            return 0
+        missing = running and service.state is State.STOPPED and service.role is not Role.JOB
+        return 1 if missing else 2
+
+    return sorted(every, key=lambda each: (rank(each), ROLES.index(each.role), each.name))
 
 
 def is_done(service: Service) -> bool:
@@ -71,7 +77,7 @@ def of_service(service: Service) -> tuple[str, str, str]:
 
 
 def _ended(service: Service) -> tuple[str, str, str]:
-    if service.role is Role.JOB and service.exit_code == 0:
+    if service.role is Role.JOB and service.state is State.EXITED and service.exit_code == 0:
         return "✓", "ok", "done"
     if service.state is State.EXITED and service.exit_code:
         return "✗", "bad", "exited"
