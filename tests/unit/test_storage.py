@@ -156,6 +156,27 @@ def test_what_begins_during_the_walk_is_no_orphan(
     assert usage.unknown == Amount()
 
 
+class UnfinishedStore(FilesystemStore):
+    """A store with uploads that nobody has completed."""
+
+    def incomplete(self, cancel: threading.Event) -> Amount:
+        self.problems.append("not all of them")
+        return Amount(7, 2)
+
+
+def test_what_was_never_completed_is_beside_the_sums(
+    dep: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(dep, f"1/{RUN}/artifacts/a", 100)
+    store = UnfinishedStore(dep.paths.artifacts)
+    monkeypatch.setattr(StorageService, "_store", lambda _self: store)
+    monkeypatch.setattr(service, "INTERVAL_SECONDS", 0.0)
+    *before, usage = dep.storage.usage(cancel=threading.Event())
+    assert all(report.incomplete_uploads == Amount() for report in before)
+    assert (usage.incomplete_uploads, usage.bytes) == (Amount(7, 2), 100)
+    assert usage.problems == ("not all of them",)
+
+
 def test_names_of_every_kind_are_counted(dep: Deployment) -> None:
     for number, name in enumerate(
         ["[red]x[/]", "new\nline", "\x1b[2J", "😀", "ä" * 100, "a:b?c#d%41"]

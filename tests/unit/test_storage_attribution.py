@@ -115,9 +115,16 @@ def test_a_place_has_the_owner_of_its_folder(parts: list[str]) -> None:
     assert attribution.place(place) == place
 
 
+# As nobody should: an experiment whose root lies among the artifacts of a run.
+NESTED = Catalog(
+    (*CATALOG.roots, Root("8", "in a run", "active", f"mlflow-artifacts:/2/{RUN}/1")),
+    CATALOG.runs, CATALOG.models, CATALOG.traces,
+)  # fmt: skip
+
+
 @given(st.lists(PARTS, max_size=7), st.lists(PARTS, max_size=4))
 def test_below_a_whole_place_everything_is_of_it(parts: list[str], more: list[str]) -> None:
-    attribution = Attribution(CATALOG)
+    attribution = Attribution(NESTED)
     place = attribution.place("/".join(parts))
     if attribution.is_whole(place):
         assert attribution.place("/".join([place, *more])) == place
@@ -136,15 +143,18 @@ def test_below_a_whole_place_everything_is_of_it(parts: list[str], more: list[st
         ("workspaces/w", False),
         ("9/elsewhere", False),
         ("", False),
+        (f"2/{GONE}", True),
+        (f"2/{RUN}", False),  # another root lies below
+        (f"2/{RUN}/1/{RUN}", True),
     ],
 )
 def test_which_places_are_whole(place: str, whole: bool) -> None:
-    assert Attribution(CATALOG).is_whole(place) == whole
+    assert Attribution(NESTED).is_whole(place) == whole
 
 
 @given(st.lists(st.tuples(st.lists(PARTS, min_size=1, max_size=7), st.integers(0, 9))))
 def test_counting_adds_each_object_to_its_place(objects: list[tuple[list[str], int]]) -> None:
-    attribution = Attribution(CATALOG)
+    attribution = Attribution(NESTED)
     expected: dict[str, list[int]] = {}
     for parts, size in objects:
         expected.setdefault(attribution.place("/".join(parts[:-1])), []).append(size)
