@@ -5,29 +5,14 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from benchmarks.deployment import CONSOLE, sample
+from benchmarks.figure import Figure
 from benchmarks.terminal import Terminal
 
 STARTS = 7
 IDLE_SECONDS = 60
 AREAS = "12345"
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table.
-
-    Attributes:
-        value: What was measured, in `unit`.
-        bound: The most it should be, in `unit`; None when it is only shown.
-    """
-
-    name: str
-    value: float
-    unit: str
-    bound: float | None = None
 
 
 def figures() -> Iterator[Figure]:
