@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 
-from benchmarks import console_figures
+from benchmarks import console_figures, walk
+from benchmarks.figure import Figure
 
 
 def main() -> int:
     """Print each figure as soon as it is measured."""
     missed = 0
-    print(f"{'figure':<52} {'measured':>10} {'bound':>10}")
-    for figure in console_figures.figures():
-        bound = "" if figure.bound is None else f"{figure.bound:g} {figure.unit}"
-        over = figure.bound is not None and figure.value > figure.bound
-        missed += over
-        measured = f"{figure.value:.2f} {figure.unit}"
-        print(f"{figure.name:<52} {measured:>10} {bound:>10}{'  MISSED' if over else ''}",
-              flush=True)  # fmt: skip
+    print(f"{'figure':<52} {'measured':>12} {'bound':>12}")
+    for figure in chain(console_figures.figures(), walk.figures()):
+        missed += figure.missed
+        print(_line(figure), "  MISSED" if figure.missed else "", sep="", flush=True)
     return 1 if missed else 0
+
+
+def _line(figure: Figure) -> str:
+    if figure.left_out:
+        return f"{figure.name:<52} left out: {figure.left_out}"
+    measured = f"{figure.value:.2f} {figure.unit}"
+    return f"{figure.name:<52} {measured:>12} {figure.wanted:>12}"
 
 
 if __name__ == "__main__":
