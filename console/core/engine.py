@@ -92,7 +92,7 @@ class Engine:
         with explained(self.address):
             yield client
 
-    @property
+    @functools.cached_property
     def shares_network(self) -> bool:
         """Whether the addresses of containers can be reached from here.
 

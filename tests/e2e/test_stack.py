@@ -326,6 +326,9 @@ def test_files_are_for_the_proxy_and_secrets_for_nobody_else(stack: Deployment) 
 
 def test_by_hand_in_the_same_folder(stack: Deployment) -> None:
     """The last one: it takes the stack down and up again as a person would."""
+    stacks.compose(stack.directory, "stop")
+    status = stack.stack.status()
+    assert (status.exit_code, [each.id for each in status.findings]) == (4, ["stopped"])
     stacks.compose(stack.directory, "down")
     assert stack.stack.status().exit_code == 4
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The Compose driver: the shipped stack in containers, by Docker's API and Compose's command.
+"""The Compose driver: the shipped stack in containers.
 
 What runs, and how it is, comes from the engine's API; what changes it goes through
 `docker compose`, so that a person finds the same project and can do the same by hand.
@@ -6,7 +6,6 @@ What runs, and how it is, comes from the engine's API; what changes it goes thro
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -349,7 +348,7 @@ class ComposeDriver:
         container = self._find().get(name)
         if container is None or container.status != "running":
             raise UnreachableError(f"The {name} does not run", "`mlflow-console up` starts it.")
-        if not self._shares_network:
+        if not self._engine.shares_network:
             raise ConsoleError(
                 f"The {name} has no address on this machine: its engine has a network of its own",
                 "Publish its port on 127.0.0.1 in compose.override.yaml.",
@@ -360,21 +359,18 @@ class ComposeDriver:
             raise UnreachableError(f"The {name} has no address yet", "Try again in a moment.")
         return addresses[0], target
 
-    @functools.cached_property
-    def _shares_network(self) -> bool:
-        return self._engine.shares_network
-
     # Logs and programs
 
     def logs(self, services: Sequence[str], tail: int, follow: bool) -> Stream[LogLine]:
         """The logs of the services' containers, merged in the order of time."""
         self._check_names(services)
 
-        def chosen() -> dict[str, Container]:
-            found = self._find()
-            return {name: each for name, each in found.items() if not services or name in services}
+        names = services or list(self._project.services)
 
-        return container_logs.stream(chosen, tail, follow)
+        def chosen() -> dict[str, Container]:
+            return {name: each for name, each in self._find().items() if name in names}
+
+        return container_logs.stream(chosen, names, tail, follow)
 
     def run_in(
         self, role: Role, argv: Sequence[str], env: Mapping[str, str], cancel: threading.Event

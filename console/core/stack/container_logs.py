@@ -17,17 +17,18 @@ from console.core.streams import Stream
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-AGAIN_SECONDS = 1.0
+AGAIN_SECONDS = 2.0
 Find = Callable[[], dict[str, "Container"]]
 Emit = Callable[[LogLine], None]
 
 
-def stream(find: Find, last: int, follow: bool) -> Stream[LogLine]:
+def stream(find: Find, names: Sequence[str], last: int, follow: bool) -> Stream[LogLine]:
     """The last lines of some containers, then with `follow` the new ones as they come.
 
     Args:
         find: Gives the containers by the names of their services; asked again when one has ended,
             because the next one of its service is another container.
+        names: The services to follow, whether they have a container yet or not.
         last: How many lines to begin with, of all of them together.
         follow: Go on until the stream is closed.
     """
@@ -38,7 +39,7 @@ def stream(find: Find, last: int, follow: bool) -> Stream[LogLine]:
         for line in tail(found, last, until):
             emit(line)
         if follow:
-            _follow(find, sorted(found), until, cancel, emit)
+            _follow(find, names, until, cancel, emit)
 
     return Stream(produce, keep=max(last, logs.WAITING_LINES))
 

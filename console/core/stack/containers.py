@@ -71,7 +71,7 @@ def service(name: str, container: Container, used: Used | None) -> Service:
     now = attributes["State"]
     role = role_of(container.labels)
     state = _state(now, role)
-    ended = state is not State.RUNNING and bool(now.get("FinishedAt", "").strip("0-:TZ."))
+    ended = state is not State.RUNNING and moment(now.get("FinishedAt")) is not None
     return Service(
         name=name,
         role=role,

@@ -17,7 +17,8 @@ from console.core.stack.driver import LogLine
 from console.core.streams import Stream
 from console.core.text import clean
 
-_OWN_TIME = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
+# MLflow's and nginx's own, and the seconds since 1970 of the shipped proxy's access log.
+_OWN_TIME = re.compile(r"^(?:\d{4}/\d\d/\d\d \d\d:\d\d:\d\d |\d{10}\.\d{3}\t)")
 LONGEST_LINE = 10_000
 LOOK_SECONDS = 0.25
 WAITING_LINES = 10_000
@@ -165,7 +166,7 @@ def _last_lines(file: BinaryIO, count: int) -> list[bytes]:
 def parse(line: bytes, service: str) -> LogLine:
     """One line as the supervisor wrote it: the time, a space, the text.
 
-    MLflow puts a time of its own, without its zone, before most lines; one time is enough.
+    Most services put a time of their own before their lines; one time is enough.
     """
     stamp, _, text = line.decode(errors="replace").partition(" ")
     try:

@@ -175,7 +175,8 @@ class StackService:
 
 def _stopped_finding(services: Sequence[Service]) -> Finding:
     for service in services:
-        if service.state in (State.EXITED, State.RESTARTING):
+        done = service.role is Role.JOB and service.health is Health.HEALTHY
+        if service.state in (State.EXITED, State.RESTARTING) and not done:
             return Finding(
                 "service-ended", Severity.ERROR, service.name,
                 f"{service.name}: {service.reason}", fix="mlflow-console up",
