@@ -74,7 +74,8 @@ def _show(call: Session, walked: Usage, runs: bool) -> None:
         ("unknown", walked.unknown), ("incomplete uploads", walked.incomplete_uploads),
     ):  # fmt: skip
         if name == "all" or amount.objects:
-            call.output.line(f"{name}: {size(amount.bytes)} in {plural(amount.objects, 'object')}")
+            noun = "upload" if amount is walked.incomplete_uploads else "object"
+            call.output.line(f"{name}: {size(amount.bytes)} in {plural(amount.objects, noun)}")
     call.output.note(f"Walked in {walked.seconds:.1f} s, {exact(walked.scanned_at)}{free}.")
     for problem in walked.problems:
         call.output.warn(problem)
