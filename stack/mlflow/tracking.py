@@ -31,7 +31,7 @@ def main() -> None:
         raise SystemExit(f"STACK_SIZE is {size!r}; it can be {' or '.join(WORKERS)}.")
     bucket = os.environ.get("STORE_BUCKET", "mlflow")
     argv = [
-        "mlflow", "server", "--workers", WORKERS[size],
+        "mlflow", "server", "--app-name", "stack", "--workers", WORKERS[size],
         "--uvicorn-opts", f"--uds {SOCKET} --timeout-keep-alive {KEPT_SECONDS}",
         "--artifacts-destination", f"s3://{bucket}", "--serve-artifacts",
     ]  # fmt: skip
