@@ -14,29 +14,38 @@ CONSOLE = str(Path(sys.executable).with_name("mlflow-console"))
 
 
 @contextlib.contextmanager
-def sample() -> Iterator[dict[str, str]]:
-    """Set one up, log the sample, and yield the environment in which the console finds it."""
+def home() -> Iterator[dict[str, str]]:
+    """An environment in which the console knows one deployment, `lab`, which is not made yet."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         place = Path(folder)
-        env = {
+        yield {
             "HOME": folder,
             "XDG_CONFIG_HOME": str(place / "config"),
             "MLFLOW_CONSOLE_MACHINE_CONFIG": str(place / "machine"),
             "MLFLOW_CONSOLE_DEPLOYMENT": str(place / "lab"),
+            # These belong to the person's own home.
             "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv")),
+            "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker")),
         }
-        _run(["init", str(place / "lab")], env)
+
+
+@contextlib.contextmanager
+def sample() -> Iterator[dict[str, str]]:
+    """Set one up, log the sample, and yield the environment in which the console finds it."""
+    with home() as env:
+        console(["init", env["MLFLOW_CONSOLE_DEPLOYMENT"]], env)
         try:
-            _run(["up"], env)
-            _run(["demo"], env)
+            console(["up"], env)
+            console(["demo"], env)
             yield env
         finally:
-            _run(["down", "--yes"], env)
+            console(["down", "--yes"], env)
 
 
-def _run(arguments: list[str], env: dict[str, str]) -> None:
+def console(arguments: list[str], env: dict[str, str], says: str = "") -> None:
+    """Run the console's command line; `says` is what it reads from stdin."""
     outside = {
         name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
     }
     subprocess.run([CONSOLE, "--quiet", *arguments], env={**outside, **env}, check=True,
-                   stdin=subprocess.DEVNULL)  # fmt: skip
+                   input=says, text=True)  # fmt: skip
