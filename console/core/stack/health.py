@@ -154,25 +154,20 @@ def _is_search_result(body: bytes) -> bool:
 def _refused_names(deployment: Deployment, url: str, credentials: Credentials) -> list[Finding]:
     """The configured host names that the running server still refuses: it was started before."""
     return [
-        Finding(
-            "api-host-rejected", Severity.ERROR, "tracking",
-            f"{how} to the host name {name}: it does not know it", fix="mlflow-console restart",
-        )
+        Finding("api-host-rejected", Severity.ERROR, "tracking", said, fix="mlflow-console restart")
         for name in deployment.driver.host_names
-        if (how := _refusal(url, credentials, name))
-    ]  # fmt: skip
+        if (said := _refusal(url, credentials, name))
+    ]
 
 
 def _refusal(url: str, credentials: Credentials, name: str) -> str:
-    """How a host name is refused, in words; "" when it is not.
+    """How a host name is refused, one sentence; "" when it is not.
 
     A proxy may lead elsewhere (to https) or want another password for it: both are answers.
     """
     try:
-        return (
-            "MLflow answers 403"
-            if http.get(url + CALL, credentials, host=name).status == 403
-            else ""
-        )
-    except UnreachableError:
-        return "The server hangs up"  # as the shipped proxy does at every name that is not its own
+        if http.get(url + CALL, credentials, host=name).status != 403:
+            return ""
+    except UnreachableError:  # as the shipped proxy does at every name that is not its own
+        return f"The proxy hangs up at the host name {name}: it was started before that was set"
+    return f"MLflow answers 403 to the host name {name}: it is not in its allowed hosts"
