@@ -15,14 +15,14 @@ CONSOLE = str(Path(sys.executable).with_name("mlflow-console"))
 
 @contextlib.contextmanager
 def home() -> Iterator[dict[str, str]]:
-    """An environment in which the console knows one deployment, `lab`, which is not made yet."""
+    """An environment in which the console knows one deployment, which is not made yet."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         place = Path(folder)
         yield {
             "HOME": folder,
             "XDG_CONFIG_HOME": str(place / "config"),
             "MLFLOW_CONSOLE_MACHINE_CONFIG": str(place / "machine"),
-            "MLFLOW_CONSOLE_DEPLOYMENT": str(place / "lab"),
+            "MLFLOW_CONSOLE_DEPLOYMENT": str(place / place.name),
             # These belong to the person's own home.
             "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv")),
             "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker")),

@@ -55,7 +55,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A running stack with alice and a run."""
     if os.geteuid() != 0:
         unavailable("only root can look into containers")
-    with stacks.stack(tmp_path_factory.mktemp("artifact") / "lab", ALICE) as made:
+    with stacks.stack(
+        tmp_path_factory.mktemp("artifact") / f"artifact-{os.getpid()}", ALICE
+    ) as made:
         stacks.up(made)
         with urllib3.PoolManager(retries=False, timeout=60) as pool:
             answer = pool.request(

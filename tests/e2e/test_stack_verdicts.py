@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -32,7 +33,9 @@ FRESH_SECONDS, REMEMBERED_SECONDS = 18, 30
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A running stack with alice."""
-    with stacks.stack(tmp_path_factory.mktemp("verdicts") / "lab", ALICE) as made:
+    with stacks.stack(
+        tmp_path_factory.mktemp("verdicts") / f"verdicts-{os.getpid()}", ALICE
+    ) as made:
         stacks.up(made)
         yield made
 
