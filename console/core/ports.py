@@ -12,13 +12,16 @@ from console.core.errors import AccessError, NotOursError, UsageError
 USUAL = 5000
 
 
-def choose(port: int | None, spoken_for: Collection[int], usual: int = USUAL) -> int:
+def choose(
+    port: int | None, spoken_for: Collection[int], usual: int = USUAL, option: str = "--port"
+) -> int:
     """The wanted port when it can be had; a free one when none was asked for.
 
     Args:
         port: The wanted one, or None.
         spoken_for: Ports of other deployments, also of stopped ones: they will want them back.
         usual: Where looking for a free one begins.
+        option: What the wanted one was given as.
 
     Raises:
         UsageError: It is no port.
@@ -36,7 +39,7 @@ def choose(port: int | None, spoken_for: Collection[int], usual: int = USUAL) ->
     if not process.port_is_free(port):
         raise NotOursError(
             f"Port {port} is taken by {process.listener(port) or 'a process of another account'}",
-            f"Leave --port out to get a free one ({process.free_port(port + 1)} is).",
+            f"Leave {option} out to get a free one ({process.free_port(port + 1)} is).",
         )
     return port
 

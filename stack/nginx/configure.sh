@@ -23,6 +23,10 @@ secure=
 for name in $names; do
   if [ -s "$certs/$name.crt" ] && [ -s "$certs/$name.key" ]; then
     secure="$secure $name"
+  elif [ -e "$certs/$name.crt" ] || [ -e "$certs/$name.key" ]; then
+    # Without it the name would be served readable, and nobody would notice.
+    echo "error: certs/ holds half a certificate of $name: NAME.crt and NAME.key are both needed" >&2
+    exit 1
   else
     plain="$plain $name"
   fi

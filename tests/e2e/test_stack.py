@@ -16,6 +16,7 @@ import pytest
 import urllib3
 
 from console.core.deployment import Deployment
+from console.core.errors import ConsoleError
 from console.core.secrets import Secret
 from console.core.stack.driver import Health, Role, State
 from tests.support import engine, machine, stacks
@@ -174,6 +175,30 @@ def test_a_new_certificate_is_taken_without_a_restart(stack: Deployment) -> None
             (stack.directory / "certs" / f"shared.example.{kind}").unlink()
         stacks.run_in(stack, Role.PROXY, ["sh", "/etc/mlflow-proxy/reload.sh"])
     engine.wait_until(lambda: ask(stack, ALICES, "shared.example")[0] == 200)
+
+
+def test_half_a_certificate_is_no_reason_to_serve_readable(stack: Deployment) -> None:
+    half = stack.directory / "certs" / "shared.example.key"
+    half.write_text("half")
+    try:
+        with pytest.raises(ConsoleError, match="half a certificate"):
+            stacks.run_in(stack, Role.PROXY, ["sh", "/etc/mlflow-proxy/reload.sh"])
+    finally:
+        half.unlink()
+
+
+def test_a_database_that_was_stopped_is_named_and_comes_back(stack: Deployment) -> None:
+    stacks.compose(stack.directory, "stop", "database")
+    # Until its own check has failed, which is what Compose would judge it by.
+    engine.wait_until(
+        lambda: any(each.role is Role.TRACKING and each.health is Health.UNHEALTHY
+                    for each in stack.driver.services()), 120,
+    )  # fmt: skip
+    status = stack.stack.status()
+    assert not status.healthy
+    assert status.findings[0].title == "database: stopped"
+    stacks.up(stack)
+    assert stack.stack.status().healthy
 
 
 def test_the_assistant_is_shut_in_every_spelling(stack: Deployment) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -35,8 +36,12 @@ def refused(call: Callable[[], object]) -> ConsoleError:
 
 def pair(folder: Path, name: str) -> None:
     folder.mkdir(exist_ok=True)
-    (folder / f"{name}.crt").write_text("certificate")
-    (folder / f"{name}.key").write_text("key")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-subj", f"/CN={name}", "-keyout", str(folder / f"{name}.key"),
+         "-out", str(folder / f"{name}.crt")],
+        check=True, capture_output=True,
+    )  # fmt: skip
 
 
 def values(directory: Path) -> dict[str, str]:
@@ -97,7 +102,8 @@ def test_public_without_certificates_wants_a_yes(tmp_path: Path) -> None:
     assert values(made.directory)["BIND_ADDRESS"] == "0.0.0.0"  # noqa: S104  # asked for
     assert made.driver.url == f"https://mlflow.lab:{values(made.directory)['HTTPS_PORT']}"
     key = made.directory / "certs" / "mlflow.lab.key"
-    assert (key.read_text(), key.stat().st_mode & 0o777) == ("key", 0o600)
+    assert key.read_bytes() == (tmp_path / "tls" / key.name).read_bytes()
+    assert key.stat().st_mode & 0o777 == 0o600
 
 
 def test_certificates_that_cannot_be_meant(tmp_path: Path) -> None:
@@ -108,6 +114,13 @@ def test_certificates_that_cannot_be_meant(tmp_path: Path) -> None:
     (tmp_path / "tls" / "mlflow.lab.crt").write_text("certificate")
     error = refused(lambda: plan(tmp_path / "lab", **asked))
     assert error.message.endswith("mlflow.lab.crt is there, and mlflow.lab.key is not")
+    (tmp_path / "tls" / "mlflow.lab.key").write_bytes(
+        (tmp_path / "tls" / "other.lab.key").read_bytes()
+    )
+    error = refused(lambda: plan(tmp_path / "lab", **asked))
+    assert "mlflow.lab.crt and mlflow.lab.key cannot be used together" in error.message
+    error = refused(lambda: plan(tmp_path / "lab", certificates=tmp_path / "none"))
+    assert error.message == f"There is no folder {tmp_path / 'none'}"
 
 
 def test_values_that_cannot_be_meant(tmp_path: Path) -> None:
@@ -119,7 +132,21 @@ def test_values_that_cannot_be_meant(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         setup.plan(tmp_path / "lab", "embedded", public=True)
     with pytest.raises(UsageError):
+        setup.plan(tmp_path / "lab", "embedded", size="standard")
+    with pytest.raises(UsageError):
         setup.plan(tmp_path / "lab", "podman")
+
+
+def test_what_env_says_must_be_meant(tmp_path: Path) -> None:
+    made = create(plan(tmp_path / "lab"))
+    path = made.directory / ".env"
+    before = path.read_text()
+    for line, word in (("VIRTUAL_HOST=mlflow lab,localhost", "'mlflow lab' in VIRTUAL_HOST"),
+                       ("STACK_SIZE=smal", "STACK_SIZE in ")):  # fmt: skip
+        path.write_text(f"{before}{line}\n")
+        assert word in refused(made.driver.check_start).message
+    path.unlink()
+    assert "is missing: it holds the passwords" in refused(made.stack.status).message
 
 
 def test_every_setting_of_the_example_is_used_by_the_stack() -> None:

@@ -6,7 +6,9 @@ What runs, and how it is, comes from the engine's API; what changes it goes thro
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -17,12 +19,14 @@ from console.core.errors import (
     CancelledError,
     ConsoleError,
     NotOursError,
+    SettingsError,
     UnreachableError,
     UsageError,
 )
 from console.core.process import Finished
 from console.core.progress import Progress
 from console.core.secrets import Secret
+from console.core.settings import HOST_NAME
 from console.core.stack import (
     compose_setup,
     container_logs,
@@ -34,6 +38,7 @@ from console.core.stack import (
 from console.core.stack.driver import (
     Capabilities,
     Finding,
+    Health,
     LogLine,
     Role,
     Service,
@@ -41,6 +46,7 @@ from console.core.stack.driver import (
     State,
 )
 from console.core.stack.places import Bucket, MysqlServer
+from console.core.stack.planning import SIZES
 from console.core.stack.project import Project
 from console.core.streams import Stream
 from console.core.text import clean
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
     from console.core.deployment import Deployment
 
 START_SECONDS = 900
+RECOVERY_SECONDS = 60  # a server that waited for its database is checked every ten
 STARTED_TOGETHER = 8
 PROXY_HTTP, PROXY_HTTPS = 80, 443
 INNER_URL = "http://proxy.internal"
@@ -74,6 +81,11 @@ class ComposeDriver:
     @property
     def _project(self) -> Project:
         """The project, asked anew only when one of its files has changed."""
+        if not (self._paths.root / ".env").exists():
+            raise SettingsError(
+                f"{self._paths.root / '.env'} is missing: it holds the passwords of this stack",
+                "Bring it back from a copy; a new one would lock the database's old data in.",
+            )
         names = ("compose.yaml", "compose.override.yaml", ".env")
         paths = [self._paths.root / name for name in names]
         now = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
@@ -82,24 +94,14 @@ class ComposeDriver:
         return self._resolved[1]
 
     def _name_of(self, role: Role) -> str:
-        for name, part in self._project.services.items():
-            if containers.role_of(part.labels) is role:
-                return name
-        raise ConsoleError(f"This project has no service in the role {role}")
+        return self._project.name_of(role)
 
     def _published(self, target: int) -> int | None:
-        for port in self._project.services[self._name_of(Role.PROXY)].ports:
-            if port.target == target and port.published:
-                return int(port.published)
-        return None
+        return self._project.published(Role.PROXY, target)
 
     @property
     def host_names(self) -> tuple[str, ...]:
-        return tuple(name for name in self._names() if name != compose_setup.OWN_NAME)
-
-    def _names(self) -> list[str]:
-        listed = self._project.value(self._name_of(Role.PROXY), "VIRTUAL_HOST")
-        return [name.strip().lower() for name in listed.split(",") if name.strip()]
+        return tuple(name for name in self._project.host_names() if name != compose_setup.OWN_NAME)
 
     @property
     def host_names_setting(self) -> str:
@@ -128,12 +130,7 @@ class ComposeDriver:
     def ports(self) -> set[int]:
         if not self.complete:
             return set()  # an interrupted set-up has nothing yet that Compose could read
-        return {
-            int(port.published)
-            for part in self._project.services.values()
-            for port in part.ports
-            if port.published
-        }
+        return self._project.ports()
 
     # Setting up
 
@@ -157,7 +154,32 @@ class ComposeDriver:
             self.check_start()
             yield Progress(f"docker compose up ({self._project.name})")
             argv = ["up", "--detach", "--wait", "--wait-timeout", str(START_SECONDS), *services]
-            yield from self._run(argv, cancel)
+            try:
+                yield from self._run(argv, cancel)
+            except CancelledError:
+                raise
+            except ConsoleError:
+                if not self._recovers(cancel):
+                    raise
+
+    def _recovers(self, cancel: threading.Event) -> bool:
+        """Whether every service becomes healthy all the same.
+
+        Compose gives up at the first one that is unhealthy, and judges by a check from before:
+        that of a server whose database has just come back.
+        """
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while time.monotonic() < deadline and not cancel.wait(2):
+            now = [containers.service(name, each, None) for name, each in self._find().items()]
+            if any(
+                service.state is not State.RUNNING
+                for service in now
+                if service.role is not Role.JOB
+            ):
+                return False
+            if all(service.health is Health.HEALTHY for service in now):
+                return len(now) == len(self._project.services)
+        return False
 
     def down(self, services: Sequence[str], cancel: threading.Event) -> Iterator[Progress]:
         """`docker compose down`: containers and networks go, volumes stay."""
@@ -197,8 +219,9 @@ class ComposeDriver:
         ]
 
     def check_start(self) -> None:
-        """Nobody else has the project's name or its ports."""
+        """What .env says can be meant, and nobody else has the project's name or its ports."""
         engine.check()
+        self._check_values()
         running = {
             port for each in self._find().values() if each.status == "running"
             for port in _bound(each)
@@ -211,6 +234,21 @@ class ComposeDriver:
                     f"End that program, or set another port in {self._paths.root / '.env'} "
                     f"({process.free_port(port + 1, self.ports)} is free).",
                 )
+
+    def _check_values(self) -> None:
+        """What the services themselves would only say in their logs, over and over."""
+        wrong = [name for name in self._project.host_names() if not re.fullmatch(HOST_NAME, name)]
+        size = self._project.value(self._name_of(Role.TRACKING), "STACK_SIZE")
+        if wrong:
+            raise SettingsError(
+                f"{clean(wrong[0])!r} in {self.host_names_setting} is not a host name",
+                "Give names like mlflow.lab, separated by commas.",
+            )
+        if size not in SIZES:
+            raise SettingsError(
+                f"STACK_SIZE in {self._paths.root / '.env'} is {clean(size)!r}",
+                f"It can be {' or '.join(SIZES)}.",
+            )
 
     def _check_names(self, services: Sequence[str]) -> None:
         if not services:
@@ -287,21 +325,14 @@ class ComposeDriver:
     def findings(self, services: Sequence[Service]) -> list[Finding]:
         """What no service and no API call shows: services that ended, a bucket that is gone."""
         found = []
-        if compose_setup.OWN_NAME not in self._names():
+        if compose_setup.OWN_NAME not in self._project.host_names():
             found.append(Finding(
                 "own-name-missing", Severity.ERROR, self._name_of(Role.PROXY),
                 f"VIRTUAL_HOST lacks {compose_setup.OWN_NAME}, the name that the console and SSH "
                 "forwards call it by",
                 fix=f"add it to {self.host_names_setting}, then mlflow-console up",
             ))  # fmt: skip
-        for service in services:
-            if failures.is_broken(service):
-                found.append(Finding(
-                    "service-ended" if service.state is not State.RUNNING else "unhealthy",
-                    Severity.ERROR, service.name,
-                    f"{service.name}: {service.reason or service.health}",
-                    fix=f"mlflow-console logs {service.name}",
-                ))  # fmt: skip
+        found += failures.findings(services)
         if not any(each.service == self._name_of(Role.STORE) for each in found):
             found += self._store_findings()
         return found

@@ -60,7 +60,7 @@ def plan(wishes: Wishes, taken: Collection[int]) -> Planned:
         error.hint += " `init --driver embedded` needs no Docker."
         raise
     port = choose(wishes.port, taken)
-    tls_port = choose(wishes.tls_port, {port, *taken}, USUAL_TLS_PORT)
+    tls_port = choose(wishes.tls_port, {port, *taken}, USUAL_TLS_PORT, "--tls-port")
     if tls_port == port:
         raise UsageError(f"Port {port} cannot serve http and https", "Give two ports.")
     files.need_room(wishes.directory, NEEDED_BYTES, "The stack's files")
@@ -107,6 +107,8 @@ def _certificates(folder: Path | None, names: Collection[str]) -> dict[Path, byt
     """
     if folder is None:
         return {}
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}", "It holds NAME.crt and NAME.key.")
     found: dict[Path, bytes] = {}
     for name in names:
         pair = [folder / f"{name}.crt", folder / f"{name}.key"]
@@ -117,6 +119,8 @@ def _certificates(folder: Path | None, names: Collection[str]) -> dict[Path, byt
         for path in there:
             with files.explained(path):
                 found[path] = path.read_bytes()
+        if there:
+            _check_pair(*pair)
     if not found:
         raise UsageError(
             f"{folder} holds no certificate of {', '.join(names)}",
@@ -135,6 +139,24 @@ def _published(taken: Collection[int]) -> dict[str, str]:
         "COMPOSE_FILE": "compose.yaml:published.yaml",
         "DATABASE_PORT": str(first), "STORE_PORT": str(second),
     }  # fmt: skip
+
+
+def _check_pair(certificate: Path, key: Path) -> None:
+    """See that nginx could use them: both are PEM, belong together, and no passphrase is asked.
+
+    Raises:
+        UsageError: It could not.
+    """
+    import ssl  # noqa: PLC0415  # first use, not start-up
+
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except (ssl.SSLError, ValueError) as error:
+        raise UsageError(
+            f"{certificate} and {key.name} cannot be used together: {error}",
+            "Both are PEM, the key is the certificate's own and has no passphrase.",
+        ) from error
 
 
 def _readable(wishes: Wishes, names: Collection[str], given: Mapping[Path, bytes]) -> str:

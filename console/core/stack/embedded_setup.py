@@ -10,7 +10,7 @@ from console.core.errors import UsageError
 from console.core.ports import choose
 from console.core.settings import ServerSettings, Settings
 from console.core.stack import environment
-from console.core.stack.planning import Planned, Wishes
+from console.core.stack.planning import SIZES, Planned, Wishes
 
 if TYPE_CHECKING:
     from console.core.deployment import Paths
@@ -28,9 +28,9 @@ def plan(wishes: Wishes, taken: Collection[int]) -> Planned:
         NotOursError: The port is taken.
         DiskFullError: The environment would not fit.
     """
-    if wishes.public or wishes.tls_port or wishes.certificates:
+    if wishes.public or wishes.tls_port or wishes.certificates or wishes.size != SIZES[0]:
         raise UsageError(
-            "An embedded server listens on loopback alone and without TLS",
+            "An embedded server listens on loopback alone, without TLS, and has one size",
             "Take --driver compose, or put a proxy of yours in front of it.",
         )
     port = choose(wishes.port, taken)

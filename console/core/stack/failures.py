@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from console.core.errors import ConsoleError, DiskFullError, NotOursError, UnreachableError
-from console.core.stack.driver import Health, Role, Service, State
+from console.core.stack.driver import Finding, Health, Role, Service, Severity, State
 from console.core.text import clean
 
 FULL = re.compile(r"no space left on device|disk is full|\(errno: 28|disk quota exceeded", re.I)
@@ -51,6 +51,21 @@ def is_broken(service: Service) -> bool:
         again = service.restarts > 0 and service.health is Health.STARTING
         return again or service.health is Health.UNHEALTHY
     return service.state in (State.EXITED, State.RESTARTING)
+
+
+def findings(services: Sequence[Service]) -> list[Finding]:
+    """What ended, is stopped or is not well while others run."""
+    found = []
+    for service in services:
+        down = service.role is not Role.JOB and service.state is State.STOPPED
+        if down or is_broken(service):
+            name = "unhealthy" if service.state is State.RUNNING else "service-ended"
+            found.append(Finding(
+                name, Severity.ERROR, service.name,
+                f"{service.name}: {service.reason or service.health}",
+                fix=f"mlflow-console up; mlflow-console logs {service.name} says more",
+            ))  # fmt: skip
+    return found
 
 
 def explain(said: str, ended: Sequence[Ended]) -> ConsoleError:

@@ -10,6 +10,8 @@ import msgspec
 from console.core import engine
 from console.core.errors import ConsoleError
 from console.core.process import Finished
+from console.core.stack.containers import role_of
+from console.core.stack.driver import Role
 from console.core.text import clean
 
 
@@ -41,6 +43,34 @@ class Project(msgspec.Struct, frozen=True):
         part = self.services.get(service)
         # Compose doubles each $, so that what it prints can be read as a project again.
         return ((part.environment.get(variable) if part else None) or "").replace("$$", "$")
+
+    def name_of(self, role: Role) -> str:
+        """The service in a role.
+
+        Raises:
+            ConsoleError: There is none.
+        """
+        for name, part in self.services.items():
+            if role_of(part.labels) is role:
+                return name
+        raise ConsoleError(f"This project has no service in the role {role}")
+
+    def published(self, role: Role, target: int) -> int | None:
+        """The port of this machine that leads to a port of the service in a role."""
+        for port in self.services[self.name_of(role)].ports:
+            if port.target == target and port.published:
+                return int(port.published)
+        return None
+
+    def ports(self) -> set[int]:
+        """Every published port."""
+        every = (port for part in self.services.values() for port in part.ports)
+        return {int(port.published) for port in every if port.published}
+
+    def host_names(self) -> list[str]:
+        """The names of VIRTUAL_HOST."""
+        listed = self.value(self.name_of(Role.PROXY), "VIRTUAL_HOST")
+        return [name.strip().lower() for name in listed.split(",") if name.strip()]
 
 
 def resolve(directory: Path) -> Project:
