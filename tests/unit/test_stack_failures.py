@@ -6,7 +6,7 @@ import pytest
 
 from console.core.errors import ConsoleError, DiskFullError, NotOursError, UnreachableError
 from console.core.stack.driver import Health, Role, Service, State
-from console.core.stack.failures import Ended, explain, is_broken
+from console.core.stack.failures import Ended, UnhealthyError, explain, is_broken
 
 TRACKING = Service("tracking", Role.TRACKING, State.RESTARTING, Health.UNHEALTHY, "it ended")
 DATABASE = Service(
@@ -61,6 +61,14 @@ def test_what_compose_says(said: str, kind: type[ConsoleError], message: str) ->
 )  # fmt: skip
 def test_what_the_tracking_server_says(lines: list[str], message: str) -> None:
     assert explain("dependency failed", [Ended(TRACKING, lines)]).message == message
+
+
+def test_only_who_runs_and_was_not_well_may_recover() -> None:
+    said = "container lab-tracking-1 is unhealthy"
+    waiting = Service("tracking", Role.TRACKING, State.RUNNING, Health.UNHEALTHY, "times out")
+    assert isinstance(explain(said, [Ended(waiting, [])]), UnhealthyError)
+    assert not isinstance(explain(said, [Ended(TRACKING, [])]), UnhealthyError)
+    assert not isinstance(explain("No such image: a/b", []), UnhealthyError)
 
 
 def test_the_cause_comes_before_its_consequence() -> None:

@@ -156,9 +156,7 @@ class ComposeDriver:
             argv = ["up", "--detach", "--wait", "--wait-timeout", str(START_SECONDS), *services]
             try:
                 yield from self._run(argv, cancel)
-            except CancelledError:
-                raise
-            except ConsoleError:
+            except failures.UnhealthyError:
                 if not self._recovers(cancel):
                     raise
 

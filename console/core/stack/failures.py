@@ -42,6 +42,10 @@ class Ended:
     lines: Sequence[str]
 
 
+class UnhealthyError(ConsoleError):
+    """Compose waited for a service that runs and was not well when it looked."""
+
+
 def is_broken(service: Service) -> bool:
     """Whether a service ended that should run, or runs and is not well."""
     if service.role is Role.JOB:
@@ -75,13 +79,20 @@ def explain(said: str, ended: Sequence[Ended]) -> ConsoleError:
         said: Its last lines.
         ended: The services that are broken now.
     """
-    return (
+    error = (
         _of_compose(said)
         or _of_services(ended)
         or ConsoleError(
             f"Docker Compose failed: {_last(said)}",
             "`mlflow-console logs` shows what the services say.",
         )
+    )
+    return UnhealthyError(error.message, error.hint) if _may_recover(said, ended) else error
+
+
+def _may_recover(said: str, ended: Sequence[Ended]) -> bool:
+    return "is unhealthy" in said and all(
+        each.service.state is State.RUNNING and not each.service.restarts for each in ended
     )
 
 
