@@ -57,6 +57,7 @@ def search(stack: Deployment, connection: HTTPConnection | None = None) -> int:
 def all_at_once(stack: Deployment) -> Counter[int]:
     """The answers to many clients that come together."""
     together = threading.Barrier(CLIENTS)
+    assert stack.driver.own_url  # asked of Compose once and not by every client
 
     def client(_: int) -> int:
         together.wait()
