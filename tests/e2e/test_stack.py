@@ -19,7 +19,7 @@ from console.core.deployment import Deployment
 from console.core.errors import ConsoleError
 from console.core.secrets import Secret
 from console.core.stack.driver import Health, Role, State
-from tests.support import engine, machine, stacks
+from tests.support import deployments, engine, machine, stacks
 from tests.support.deployments import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
@@ -70,7 +70,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
             ["htpasswd", "-ciB", "-C", "10", str(directory / "htpasswd" / "example.com"), BOB[0]],
             input=BOB[1], text=True, check=True, capture_output=True,
         )  # fmt: skip
-        stacks.up(made)
+        deployments.up(made)
         yield made
 
 
@@ -197,7 +197,7 @@ def test_a_database_that_was_stopped_is_named_and_comes_back(stack: Deployment) 
     status = stack.stack.status()
     assert not status.healthy
     assert status.findings[0].title == "database: stopped"
-    stacks.up(stack)
+    deployments.up(stack)
     assert stack.stack.status().healthy
 
 

@@ -21,7 +21,7 @@ import urllib3
 
 from console.core.deployment import Deployment
 from console.core.secrets import Secret
-from tests.support import containers, engine, stacks, unavailable
+from tests.support import containers, deployments, engine, stacks, unavailable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
 
@@ -58,7 +58,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with stacks.stack(
         tmp_path_factory.mktemp("artifact") / f"artifact-{os.getpid()}", ALICE
     ) as made:
-        stacks.up(made)
+        deployments.up(made)
         with urllib3.PoolManager(retries=False, timeout=60) as pool:
             answer = pool.request(
                 "POST", f"{made.driver.own_url}/api/2.0/mlflow/runs/create", headers=headers(),

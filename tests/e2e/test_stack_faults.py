@@ -35,7 +35,7 @@ from console.core.experiments.client import rest_store_class
 from console.core.secrets import Secret
 from console.core.stack import compose_setup
 from console.core.stack.driver import Role
-from tests.support import engine, machine, stacks
+from tests.support import deployments, engine, machine, stacks
 from tests.support.deployments import free_port
 from tests.support.rootless import rootless
 
@@ -71,7 +71,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 @pytest.fixture
 def running(stack: Deployment) -> Deployment:
     """It, running; opened anew, as another console would."""
-    stacks.up(stack)
+    deployments.up(stack)
     return Deployment.open(str(stack.directory))
 
 
@@ -98,7 +98,7 @@ def test_no_docker(tmp_path: Path, stack: Deployment, monkeypatch: pytest.Monkey
     assert error.message == "Docker is not installed: there is no docker command"
     assert "--driver embedded" in error.hint
     again = Deployment.open(str(stack.directory))
-    refused(UnreachableError, 4, lambda: stacks.up(again))
+    refused(UnreachableError, 4, lambda: deployments.up(again))
     assert not (tmp_path / "new").exists()
 
 
@@ -106,7 +106,7 @@ def test_no_engine(tmp_path: Path, stack: Deployment, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     again = Deployment.open(str(stack.directory))
     for call in (
-        lambda: plan(tmp_path / "new"), lambda: stacks.up(again), again.stack.status,
+        lambda: plan(tmp_path / "new"), lambda: deployments.up(again), again.stack.status,
         lambda: list(again.stack.logs()), lambda: stacks.run_in(again, Role.TRACKING, ["true"]),
     ):  # fmt: skip
         with pytest.raises(ConsoleError) as caught:
@@ -155,7 +155,7 @@ def test_compose_that_cannot_be_used(
 @pytest.mark.parametrize("image", ["mlflow-console-test/nope:1", "nope.invalid/nope:1"])
 def test_an_image_that_is_not_there(image: str, stack: Deployment, environment: Path) -> None:
     set_value(environment, "STORE_IMAGE", image)
-    error = refused(UnreachableError, 4, lambda: stacks.up(stack))
+    error = refused(UnreachableError, 4, lambda: deployments.up(stack))
     assert error.message.startswith(f"The image {image} is not here and ")
     assert "docker load" in error.hint
 
@@ -167,7 +167,7 @@ def test_a_port_that_is_taken(stack: Deployment) -> None:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", port))
         taken.listen()
-        error = refused(NotOursError, 1, lambda: stacks.up(stack))
+        error = refused(NotOursError, 1, lambda: deployments.up(stack))
     assert error.message.startswith(f"Port {port} is taken by ")
     assert "is free" in error.hint
 
@@ -175,7 +175,8 @@ def test_a_port_that_is_taken(stack: Deployment) -> None:
 def test_a_copy_of_the_folder_touches_nothing(running: Deployment, tmp_path: Path) -> None:
     shutil.copytree(running.directory, tmp_path / "copy")
     copy = Deployment.open(str(tmp_path / "copy"))
-    for call in (lambda: stacks.up(copy), lambda: list(copy.stack.down(cancel=threading.Event())),
+    for call in (lambda: deployments.up(copy),
+                 lambda: list(copy.stack.down(cancel=threading.Event())),
                  copy.stack.status):  # fmt: skip
         error = refused(NotOursError, 1, call)
         assert error.message.endswith(f"belongs to {running.directory}")
@@ -212,7 +213,7 @@ def test_every_way_to_write_a_value(tmp_path: Path) -> None:
         set_value(path, "STORE_SECRET_KEY", '"a b\\$c#d+/=e f"')
         set_value(path, "NOTE", '"-----BEGIN X-----\nline $$two\n-----END X-----"')
         set_value(path, "export SPOKEN", "'it has $dollars and \"quotes\"'")
-        stacks.up(odd)
+        deployments.up(odd)
         assert odd.stack.status().healthy
         store, base = odd.driver.artifact_store(), odd.driver.backend_store()
         assert base.password.reveal() == 'p@ss w:rd/$HOME%41 #"x'  # type: ignore[union-attr]
@@ -243,15 +244,15 @@ def sql(stack: Deployment, *statements: str) -> list[str]:
 
 def test_a_database_that_was_half_migrated(tmp_path: Path) -> None:
     with stacks.stack(tmp_path / "half", ALICE) as half:
-        stacks.up(half)
+        deployments.up(half)
         sql(half, "SET foreign_key_checks = 0", "DELETE FROM alembic_version", "DROP TABLE metrics",
             "DROP TABLE tags")  # fmt: skip
         stacks.compose(half.directory, "down")
-        error = refused(ConsoleError, 1, lambda: stacks.up(half))
+        error = refused(ConsoleError, 1, lambda: deployments.up(half))
         assert error.message.startswith("The database was left half migrated")
         assert "dump" in error.hint
         # Again, in the words of the second start.
-        error = refused(ConsoleError, 1, lambda: stacks.up(half))
+        error = refused(ConsoleError, 1, lambda: deployments.up(half))
         assert "another MLflow" in error.message or "half migrated" in error.message
 
 
@@ -259,7 +260,7 @@ def test_a_database_of_another_version_and_its_migration(running: Deployment) ->
     [head] = sql(running, "SELECT version_num FROM alembic_version")
     sql(running, "UPDATE alembic_version SET version_num = 'abcdef123456'")
     stacks.compose(running.directory, "down")
-    error = refused(ConsoleError, 1, lambda: stacks.up(running))
+    error = refused(ConsoleError, 1, lambda: deployments.up(running))
     assert error.message == (
         "The database has the schema of another MLflow (revision abcdef123456, this one wants "
         f"{head})"
@@ -274,7 +275,7 @@ def test_a_database_of_another_version_and_its_migration(running: Deployment) ->
     stacks.compose(
         running.directory, "run", "--rm", "tracking", "python", "/opt/stack/prepare.py", "migrate"
     )
-    stacks.up(running)
+    deployments.up(running)
     assert running.stack.status().healthy
 
 
@@ -293,7 +294,7 @@ def test_a_store_that_lost_its_bucket(running: Deployment) -> None:
     assert finding.title == "The artifact store has lost its bucket mlflow"
     assert "mlflow-console up" in finding.fix
     refused(ConsoleError, 1, lambda: list(running.storage.usage(cancel=threading.Event())))
-    stacks.up(running)
+    deployments.up(running)
     assert running.stack.status().healthy
 
 
@@ -331,7 +332,7 @@ def test_a_full_disk_under_the_database(tmp_path: Path) -> None:
     ):
         disk.chmod(0o777)
         set_value(full.directory / ".env", "DATABASE_DATA", str(disk))
-        error = refused(DiskFullError, 1, lambda: stacks.up(full))
+        error = refused(DiskFullError, 1, lambda: deployments.up(full))
         assert error.message == "database: its disk is full"
 
 
@@ -355,7 +356,7 @@ def test_ctrl_c_in_up_at_any_second_and_again(tmp_path: Path) -> None:
             assert "Traceback" not in err
             if child.returncode == 130 and seconds > 2:
                 assert "goes on" in err, err
-        stacks.up(made)
+        deployments.up(made)
         assert made.stack.status().healthy
         assert made.paths.users.read_bytes() == users
         assert (made.directory / ".env").read_bytes() == settings
@@ -393,7 +394,7 @@ def test_killed_in_init_and_in_up_and_again(tmp_path: Path) -> None:
         time.sleep(4)
         up.kill()
         up.wait()
-        stacks.up(made)
+        deployments.up(made)
         assert made.stack.status().healthy
         assert [user.name for user in made.users.list()] == ["alice", "mlflow-console"]
     finally:
@@ -419,7 +420,7 @@ def test_as_a_member_of_the_group_docker(tmp_path: Path) -> None:
             for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
                 os.environ[name] = str(folder / name)
             with stacks.stack(directory, ALICE) as made:
-                stacks.up(made)
+                deployments.up(made)
                 status = made.stack.status()
                 modes = {
                     name: (directory / name).stat().st_mode & 0o777
@@ -457,7 +458,7 @@ def test_on_a_rootless_engine() -> None:
             for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
                 os.environ[name] = str(found.home / name)
             with stacks.stack(directory, ALICE) as made:
-                stacks.up(made)
+                deployments.up(made)
                 status = made.stack.status()
                 walked = list(made.storage.usage(cancel=threading.Event()))[-1]
                 [only] = made.experiments.list()

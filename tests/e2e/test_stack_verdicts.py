@@ -18,7 +18,7 @@ import urllib3
 
 from console.core.deployment import Deployment
 from console.core.secrets import Secret
-from tests.support import stacks
+from tests.support import deployments, stacks
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
 
@@ -36,7 +36,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with stacks.stack(
         tmp_path_factory.mktemp("verdicts") / f"verdicts-{os.getpid()}", ALICE
     ) as made:
-        stacks.up(made)
+        deployments.up(made)
         yield made
 
 

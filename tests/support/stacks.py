@@ -61,11 +61,6 @@ def remove(directory: Path) -> None:
     assert compose(directory, "ps", "--all", "--quiet").strip() == ""
 
 
-def up(deployment: Deployment) -> list[str]:
-    """Start it; returns what was reported."""
-    return [step.label for step in deployment.stack.up(cancel=threading.Event())]
-
-
 def run_in(deployment: Deployment, role: Role, argv: Sequence[str]) -> list[str]:
     """What a program says that runs where a service runs."""
     return list(deployment.driver.run_in(role, argv, {}, threading.Event()))
