@@ -51,6 +51,10 @@ class MysqlDatabase(SqlDatabase):
         self._server = server
         self._name = f"The database {clean(server.name)} at {clean(server.host)}:{server.port}"
 
+    def version(self) -> str:
+        """What the server calls itself: "9.7.4", "11.8.2-MariaDB"."""
+        return clean(str(self._ask("SELECT VERSION()")[0][0]), 80)
+
     def _ask(self, query: str, *values: object) -> list[Row]:
         with self._asking() as ask:
             return ask(query, *values)

@@ -23,6 +23,21 @@ class Port(msgspec.Struct, frozen=True):
     host_ip: str = ""
 
 
+class Volume(msgspec.Struct, frozen=True):
+    """Something that is mounted, as Compose resolves it."""
+
+    type: str
+    target: str = ""
+    source: str = ""
+
+
+class Logging(msgspec.Struct, frozen=True):
+    """Where a log goes, as Compose resolves it."""
+
+    driver: str = ""
+    options: dict[str, str] | None = None
+
+
 class Part(msgspec.Struct, frozen=True):
     """A service of the project, as Compose resolves it."""
 
@@ -30,6 +45,11 @@ class Part(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     environment: dict[str, str | None] = {}
     ports: tuple[Port, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    tmpfs: tuple[str, ...] | str = ()
+    logging: Logging = Logging()
+    network_mode: str = ""
+    command: tuple[str, ...] | None = None
 
 
 class Project(msgspec.Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""What is wrong with a deployment itself, or will be, each with its remedy."""
