@@ -10,14 +10,18 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from console.core.deployment import Deployment
+from console.core.doctor.service import Examination
 from console.core.errors import ConsoleError, UsageError
 from console.core.experiments.service import Experiment, Page, Run
 from console.core.progress import Progress
 from console.core.secrets import Secret
 from console.core.settings import PersonSettings
+from console.core.stack.actions import Action
 from console.core.stack.driver import Finding, Health, LogLine, Role, Service, Severity, State
 from console.core.stack.health import Api
-from console.core.stack.service import Status
+from console.core.stack.log_lines import Raw
+from console.core.stack.log_stream import Emit, LogStream
+from console.core.stack.status import Status
 from console.core.storage.service import Amount, ExperimentUsage, RunUsage, Usage
 from console.core.streams import Stream
 from console.core.users.service import User
@@ -155,6 +159,12 @@ def usage(complete: bool = True) -> Usage:
     )  # fmt: skip
 
 
+def raw_line(line: LogLine) -> Raw:
+    """A line as an engine sends it; no end of a line is within."""
+    stamp = "" if line.at is None else f"{line.at.isoformat().replace('+00:00', 'Z')} "
+    return (stamp + line.text.replace("\n", "\r")).encode(), line.service
+
+
 @dataclass
 class FakeStack:
     """The stack; what is done to it is written into `done`."""
@@ -172,7 +182,7 @@ class FakeStack:
             self.block.wait()
         return self.now
 
-    def watch(self, interval: float = 2.0) -> Stream[Status]:
+    def watch(self) -> Stream[Status]:
         def produce(cancel: threading.Event, emit: Callable[[Status], None]) -> None:
             emit(self.now)
             cancel.wait()
@@ -180,15 +190,15 @@ class FakeStack:
         return Stream(produce)
 
     def logs(
-        self, services: Sequence[str] = (), tail: int = 200, follow: bool = False
-    ) -> Stream[LogLine]:
-        def produce(cancel: threading.Event, emit: Callable[[LogLine], None]) -> None:
+        self, services: Sequence[str] = (), tail: int | None = 200, follow: bool = False,
+        since: datetime | None = None,
+    ) -> LogStream:  # fmt: skip
+        def produce(cancel: threading.Event, emit: Emit) -> None:
             wanted = [line for line in self.lines if not services or line.service in services]
-            for line in wanted[-tail:]:
-                emit(line)
+            emit([raw_line(each) for each in (wanted if tail is None else wanted[-tail:])])
             cancel.wait()
 
-        stream = Stream(produce, keep=5000)
+        stream = LogStream(produce)
         self.opened.append((tuple(services), stream))
         return stream
 
@@ -212,6 +222,14 @@ class FakeStack:
 
     def at_work(self) -> list[str]:
         return self.working
+
+    def perform(
+        self, operation_id: str, services: Sequence[str], cancel: threading.Event
+    ) -> Iterator[Progress]:
+        yield from getattr(self, operation_id.partition(".")[2])(services, cancel=cancel)
+
+    def current(self) -> Action | None:
+        return None
 
 
 @dataclass
@@ -311,6 +329,22 @@ class FakeStorage:
 
 
 @dataclass
+class FakeDoctor:
+    """The doctor."""
+
+    findings: tuple[Finding, ...] = ()
+    looked_at: tuple[str, ...] = ()
+    fails: ConsoleError | None = None
+    looks: int = 0
+
+    def examine(self) -> Examination:
+        self.looks += 1
+        if self.fails is not None:
+            raise self.fails
+        return Examination(self.findings, self.looked_at, NOW)
+
+
+@dataclass
 class Fake:
     """A deployment in memory, and the console that shows it."""
 
@@ -319,6 +353,7 @@ class Fake:
     experiments: FakeExperiments = field(default_factory=FakeExperiments)
     runs: FakeRuns = field(default_factory=FakeRuns)
     storage: FakeStorage = field(default_factory=FakeStorage)
+    doctor: FakeDoctor = field(default_factory=FakeDoctor)
     read_only: str = ""
     keys: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -339,7 +374,7 @@ class Fake:
     def session(self) -> Session:
         return Session(
             cast("Deployment", self), PersonSettings(keys=self.keys), self.missing,
-            self.stack.watch(), self.stack.watch,
+            self.stack.watch(),
         )  # fmt: skip
 
     def app(self) -> ConsoleApp:

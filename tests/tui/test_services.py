@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,10 +11,9 @@ from rich.cells import cell_len
 
 from console.core.errors import UnreachableError
 from console.core.stack.driver import Finding, Health, LogLine, Role, Severity, State
-from console.core.stack.service import Status
+from console.core.stack.log_stream import Emit, LogStream
 from console.core.streams import Stream
 from console.tui import app as console_app
-from console.tui.messages import Session
 from console.tui.screens import stack
 from console.tui.widgets import state
 from console.tui.widgets.log_view import LogView
@@ -138,31 +136,6 @@ async def test_a_service_that_starts_is_no_failure() -> None:
     now = replace(stack_status(tracking=waiting), healthy=False)
     async with opened(Fake.compose(now)) as (app, _):
         assert said(app, "#verdict").startswith("○ tracking is starting")
-
-
-async def test_an_engine_that_is_gone_is_watched_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console_app, "AGAIN_SECONDS", 0.05)
-    failure = UnreachableError("The Docker engine is not running", "Start it.")
-    fake, watched = Fake.compose(), []
-
-    def failing(cancel: threading.Event, emit: Callable[[Status], None]) -> None:
-        raise failure
-
-    def again() -> Stream[Status]:
-        watched.append(1)
-        return fake.stack.watch() if len(watched) > 2 else Stream(failing)
-
-    def session() -> Session:
-        return replace(Fake.session(fake), watch=Stream(failing), again=again)
-
-    monkeypatch.setattr(fake, "session", session)
-    app = fake.app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause(0.04)
-        for _ in range(5):
-            await settle(pilot)
-        assert len(watched) == 3
-        assert said(app, "#verdict").startswith("● healthy")
 
 
 async def test_an_engine_that_is_gone_is_what_needs_attention() -> None:
@@ -347,14 +320,14 @@ async def test_a_log_that_cannot_be_read_says_why_until_it_can() -> None:
     fake, fail = Fake.compose(), [True]
     original = fake.stack.logs
 
-    def broken(services: tuple[str, ...], tail: int, follow: bool) -> Stream[LogLine]:
+    def broken(services: tuple[str, ...], tail: int, follow: bool) -> LogStream:
         if not fail[0]:
             return original(services, tail, follow)
 
-        def produce(cancel: threading.Event, emit: Callable[[LogLine], None]) -> None:
+        def produce(cancel: threading.Event, emit: Emit) -> None:
             raise UnreachableError("The Docker engine is not running")
 
-        return Stream(produce)
+        return LogStream(produce)
 
     fake.stack.logs = broken  # type: ignore[assignment,method-assign]
     async with opened(fake) as (app, pilot):

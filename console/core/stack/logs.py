@@ -4,56 +4,68 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import threading
 from collections import deque
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from console.core.files import explained
 from console.core.stack.driver import LogLine
-from console.core.streams import Stream
-from console.core.text import clean
+from console.core.stack.log_lines import LONGEST_LINE, moment, parse, split
+from console.core.stack.log_stream import BATCH_LINES, Emit, LogStream
 
-# MLflow's and nginx's own, and the seconds since 1970 of the shipped proxy's access log.
-_OWN_TIME = re.compile(r"^(?:\d{4}/\d\d/\d\d \d\d:\d\d:\d\d |\d{10}\.\d{3}\t)")
-LONGEST_LINE = 10_000
+__all__ = ["LONGEST_LINE", "LogStream", "parse", "stream", "tail"]
+
 LOOK_SECONDS = 0.25
-WAITING_LINES = 10_000
+EVERY = 1 << 40
 BLOCK_BYTES = 65_536
 PIECE_BYTES = 1 << 20
 
 
-def stream(path: Path, service: str, last: int, follow: bool) -> Stream[LogLine]:
+def stream(
+    path: Path, service: str, last: int | None, follow: bool, since: datetime | None = None
+) -> LogStream:
     """The last lines of a log, then with `follow` the new ones, over rotations.
 
     Args:
         path: The current file; older ones carry .1, .2 and so on.
         service: Whose log it is.
-        last: How many lines to begin with.
+        last: How many lines to begin with; None for all that are kept.
         follow: Go on until the stream is closed.
+        since: None of those that are older.
     """
 
-    def produce(cancel: threading.Event, emit: Callable[[LogLine], None]) -> None:
+    def produce(cancel: threading.Event, emit: Emit) -> None:
         with explained(path), _Reader(path) as reader:
-            for line in reader.tail(last):
-                emit(parse(line, service))
+            lines = _since(reader.tail(EVERY if last is None else last), since)
+            for at in range(0, len(lines), BATCH_LINES):
+                emit([(line, service) for line in lines[at : at + BATCH_LINES]])
             while follow and not cancel.is_set():
-                lines = reader.more()
-                for line in lines:
-                    emit(parse(line, service))
-                if not lines:
+                new = reader.more()
+                if new:
+                    emit([(line, service) for line in new])
+                else:
                     cancel.wait(LOOK_SECONDS)
 
-    return Stream(produce, keep=max(last, WAITING_LINES))
+    return LogStream(produce)
 
 
 def tail(path: Path, service: str, last: int) -> list[LogLine]:
     """The last lines, reaching back into older files as far as needed."""
     with explained(path), _Reader(path) as reader:
         return [parse(line, service) for line in reader.tail(last)]
+
+
+def _since(lines: list[bytes], since: datetime | None) -> list[bytes]:
+    """The lines from a moment on; one without a time belongs to the one before it."""
+    if since is None:
+        return lines
+    for row, line in enumerate(lines):
+        at = moment(split(line)[0])
+        if at is not None and at >= since:
+            return lines[row:]
+    return []
 
 
 class _Reader:
@@ -161,16 +173,3 @@ def _last_lines(file: BinaryIO, count: int) -> list[bytes]:
     file.seek(position + data.rfind(b"\n") + 1)
     lines = data.split(b"\n")[:-1]
     return lines[-count:] if count > 0 else []
-
-
-def parse(line: bytes, service: str) -> LogLine:
-    """One line as the supervisor wrote it: the time, a space, the text.
-
-    Most services put a time of their own before their lines; one time is enough.
-    """
-    stamp, _, text = line.decode(errors="replace").partition(" ")
-    try:
-        at = datetime.fromisoformat(stamp)
-    except ValueError:
-        return LogLine(service, None, clean(line.decode(errors="replace"), LONGEST_LINE))
-    return LogLine(service, at, clean(_OWN_TIME.sub("", text, count=1), LONGEST_LINE))
