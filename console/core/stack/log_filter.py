@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from console.core.regular import Regular
+from console.core.stack import log_levels
+from console.core.stack.driver import LogLine
 from console.core.stack.log_levels import CODES, Level
-from console.core.stack.log_lines import Raw
-from console.core.stack.log_store import LogStore, Part
+from console.core.stack.log_lines import Raw, parse, plain, split
+from console.core.stack.log_store import MOST_SERVICES, LogStore, Part
 
 CHUNK_SPAN = 60_000
 
@@ -204,3 +206,16 @@ class Shown:
             self.selection = selection
             selection.update(cancel)  # what came before it was known to `add`
         return selection
+
+
+def picked(batches: Iterator[list[Raw]], wanted: Wanted) -> Iterator[LogLine]:
+    """The wanted ones of lines as they come, without keeping any."""
+    before: dict[str, int] = {}
+    for batch in batches:
+        texts = plain(b"\n".join([split(line)[1] for line, _ in batch])).split(b"\n")
+        services = [service for _, service in batch]
+        codes = log_levels.of_lines(texts, services, before)
+        names = sorted(set(services))[:MOST_SERVICES]
+        indexes = bytes([names.index(service) for service in services])
+        for row in wanted.rows(Part(0, indexes, bytes(codes), names, texts=texts)):
+            yield parse(*batch[row])
