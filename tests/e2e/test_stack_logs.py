@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 import psutil
 import pytest
+from docker.models.containers import Container
 
 from console.core.engine import Engine
 from console.core.regular import Regular
@@ -58,7 +59,7 @@ def containers(
         }
         asked = Engine()
 
-        def find() -> dict[str, container_logs.Container]:
+        def find() -> dict[str, Container]:
             return {name: asked.client.containers.get(each) for name, each in names.items()}
 
         if not follow:

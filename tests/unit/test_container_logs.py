@@ -104,10 +104,11 @@ def numbered(count: int) -> list[Raw]:
 def test_lines_and_batches_of_a_stream() -> None:
     def produce(cancel: threading.Event, emit: Emit) -> None:
         for raw in numbered(10):
+            emit([])  # ends nothing
             emit([raw, raw])
 
     assert [line.text for line in LogStream(produce)] == [str(n) for n in range(10) for _ in "ab"]
-    assert [len(batch) for batch in LogStream(produce).batches()] == [2] * 10
+    assert [len(batch) for batch in LogStream(produce).batches()] == [0, 2] * 10
 
 
 def test_the_source_waits_for_a_slow_reader_and_nothing_is_lost() -> None:

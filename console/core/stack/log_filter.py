@@ -13,7 +13,7 @@ from console.core.stack import log_levels
 from console.core.stack.driver import LogLine
 from console.core.stack.log_levels import CODES, Level
 from console.core.stack.log_lines import Raw, parse, plain, split
-from console.core.stack.log_store import MOST_SERVICES, LogStore, Part
+from console.core.stack.log_store import MOST_LINES, MOST_SERVICES, LogStore, Part
 
 CHUNK_SPAN = 60_000
 
@@ -187,10 +187,11 @@ class Shown:
 
     Args:
         wanted: The conditions to begin with.
+        most_lines: How many are kept.
     """
 
-    def __init__(self, *wanted: Wanted) -> None:
-        self.store = LogStore()
+    def __init__(self, *wanted: Wanted, most_lines: int = MOST_LINES) -> None:
+        self.store = LogStore(most_lines)
         self.selection = Selection(self.store, *wanted)
 
     def add(self, lines: Sequence[Raw]) -> None:

@@ -46,7 +46,7 @@ class LogStream(Stream[LogLine]):
         Raises:
             ConsoleError: The source failed.
         """
-        while batch := self._next_batch():
+        while (batch := self._next_batch()) is not None:
             yield batch
 
     def _next_batch(self) -> list[Raw] | None:

@@ -21,6 +21,7 @@ from console.core.regular import Regular
 from console.core.stack import log_export, log_levels
 from console.core.stack.log_filter import Selection, Wanted
 from console.core.stack.log_levels import Level
+from console.core.stack.log_store import MOST_LINES
 from console.core.stack.status import Status
 from console.core.text import clean
 from console.tui.area import AreaScreen
@@ -42,8 +43,12 @@ ERRORS = Wanted(begins=frozenset({log_levels.ERROR}))
 class FindLine(FilterLine):
     """The line that `f` opens; what is typed is looked for, and every line stays."""
 
-    class Wanted(FilterLine.Wanted):
+    class Wanted(Message):
         """This is looked for; "" for nothing."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
 
     class Left(Message):
         """It is typed."""
@@ -106,8 +111,9 @@ class LogsScreen(AreaScreen):
         self._busy = ""
         self._wrong = ""
         self._said = ""
-        # What is looked for among what is shown: "errors" or the expression.
-        self._looked_for: tuple[object, Selection] | None = None
+        # What was looked for last among the lines that are shown.
+        self._looked_for: tuple[Wanted, Selection] | None = None
+        self._from = (0, True)
 
     @property
     def view(self) -> LogView:
@@ -118,7 +124,7 @@ class LogsScreen(AreaScreen):
         yield Facts(("Logs", "bold"), id="about")
         yield FilterLine()
         yield FindLine()
-        yield LogView(id="logs")
+        yield LogView(id="logs", keep=MOST_LINES)
         yield Facts(id="state")
 
     def on_mount(self) -> None:
@@ -242,6 +248,9 @@ class LogsScreen(AreaScreen):
     # Finding
 
     def action_find(self) -> None:
+        # While it is typed, each letter is looked for from where it was begun.
+        down = not self.view.following
+        self._from = (self._edge(down), down)
         self.query_one(FindLine).open()
 
     @on(FindLine.Wanted)
@@ -254,7 +263,8 @@ class LogsScreen(AreaScreen):
         self._wrong = self._said = ""
         self._looked_for = None
         if text:
-            self._look(Wanted(view.found), down=not view.following, fresh=True)
+            origin, down = self._from
+            self._look(Wanted(view.found), down, origin)
         else:
             view.mark = -1
             self._show_state()
@@ -269,8 +279,14 @@ class LogsScreen(AreaScreen):
     def action_error(self, down: bool) -> None:
         self._look(ERRORS, down)
 
-    def _look(self, what: Wanted, down: bool, fresh: bool = False) -> None:
-        """Go to the next line of a kind among those that are shown."""
+    def _look(self, what: Wanted, down: bool, first: int | None = None) -> None:
+        """Go to the next line of a kind among those that are shown.
+
+        Args:
+            what: Which lines.
+            down: To newer ones.
+            first: From where on, and then also the other way; None for where it stands.
+        """
         view, wanted = self.view, self.wanted
         store = view.shown.store
         known = self._looked_for
@@ -279,14 +295,14 @@ class LogsScreen(AreaScreen):
         else:
             selection = Selection(store, wanted, what)
             self._looked_for = (what, selection)
-        origin = self._origin(down)
+        origin = self._origin(down) if first is None else first
         cancel = self._cancel
         self._busy = "looking…"
 
         def look() -> tuple[int, int, int]:
             selection.update(cancel)
             number = selection.beyond(origin, down)
-            if number < 0 and fresh:
+            if number < 0 and first is not None:
                 number = selection.beyond(origin, not down)
             return number, selection.index(number), len(selection)
 
@@ -302,10 +318,13 @@ class LogsScreen(AreaScreen):
         index = view.selection.index(view.mark)
         if view.mark >= 0 and view.top <= index <= view.last:
             return view.mark
+        return self._edge(down)
+
+    def _edge(self, down: bool) -> int:
+        """The line before the first one that is seen, or the one behind the last."""
+        view = self.view
         if down:
-            return view.selection.number(view.last if view.following else view.top) - (
-                not view.following
-            )
+            return view.selection.number(view.top) - 1
         return view.selection.number(view.last) + 1
 
     def _found(self, what: Wanted, down: bool, number: int, index: int, count: int) -> None:

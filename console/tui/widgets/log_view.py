@@ -24,6 +24,7 @@ from console.core.stack.log_store import Stored
 from console.core.text import clean
 from console.tui.widgets.table import POINTER, ink, pad
 
+KEEP = 5_000
 NAME = 16
 GUTTER = 2
 # With less room than this, lines that go on begin at the left.
@@ -40,6 +41,7 @@ class LogView(ScrollView, can_focus=True):
 
     Args:
         named: Each line begins with the name of its service, in the colour of the service's role.
+        keep: About how many lines are kept.
 
     Attributes:
         following: New lines push the older ones up; else they come below what is seen.
@@ -75,16 +77,19 @@ class LogView(ScrollView, can_focus=True):
     class Held(Message):
         """It follows, or does not any more."""
 
-    def __init__(self, *, named: bool = True, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+    def __init__(
+        self, *, named: bool = True, keep: int = KEEP, id: str | None = None,  # noqa: A002  # Textual's name
+    ) -> None:  # fmt: skip
         super().__init__(id=id)
         self.named = named
+        self.keep = keep
         self.wrap = False
         self.times = True
         self.following = True
         self.mark = -1
         self.found: Regular | None = None
         self.empty = ""
-        self.shown = Shown()
+        self.shown = Shown(most_lines=keep)
         self._selection = self.shown.selection
         self._wanted = Wanted()
         self._roles: Mapping[str, Role] = {}
@@ -127,7 +132,7 @@ class LogView(ScrollView, can_focus=True):
 
     def clear(self, empty: str = "") -> Shown:
         """Forget every line; returns where the next ones belong."""
-        self.shown = Shown(self._wanted)
+        self.shown = Shown(self._wanted, most_lines=self.keep)
         self._known = self._gone = self._longest = 0
         self.mark, self.following, self.empty = -1, True, empty
         self._select(self.shown.selection)
