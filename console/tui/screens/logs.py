@@ -11,12 +11,11 @@ from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
 
 from console.core import format as fmt
-from console.core.errors import ConsoleError, UsageError
+from console.core.errors import UsageError
 from console.core.regular import Regular
 from console.core.stack import log_export, log_levels
 from console.core.stack.log_filter import Selection, Wanted
@@ -30,6 +29,7 @@ from console.tui.messages import Live
 from console.tui.modals.line import LineModal
 from console.tui.widgets.facts import Facts, Part
 from console.tui.widgets.filter import FilterLine
+from console.tui.widgets.find import FindLine
 from console.tui.widgets.log_view import LogView
 
 TAIL = 10_000
@@ -38,24 +38,6 @@ COPIED = 200
 TYPED_SECONDS = 0.1
 LEVELS = (None, Level.INFO, Level.WARNING, Level.ERROR)
 ERRORS = Wanted(begins=frozenset({log_levels.ERROR}))
-
-
-class FindLine(FilterLine):
-    """The line that `f` opens; what is typed is looked for, and every line stays."""
-
-    class Wanted(Message):
-        """This is looked for; "" for nothing."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
-
-    class Left(Message):
-        """It is typed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.placeholder = "Find"
 
 
 class LogsScreen(AreaScreen):
@@ -402,10 +384,7 @@ class LogsScreen(AreaScreen):
             words = f"{fmt.plural(count, 'line')} saved to {clean(str(path), 200)}"
             self.notify(words, markup=False)
 
-        def failed(error: ConsoleError) -> None:
-            self.show_error(error)
-
-        self.ask(lambda: log_export.save(path, selection, cancel), saved, failed, group="save")
+        self.ask(lambda: log_export.save(path, selection, cancel), saved, group="save")
 
 
 def _path(typed: str) -> Path:

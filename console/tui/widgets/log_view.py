@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 from rich.segment import Segment
-from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
@@ -22,13 +21,11 @@ from console.core.stack.log_filter import Selection, Shown, Wanted
 from console.core.stack.log_levels import CODES, Level
 from console.core.stack.log_store import Stored
 from console.core.text import clean
+from console.tui.widgets import log_rows
 from console.tui.widgets.table import POINTER, ink, pad
 
 KEEP = 5_000
 NAME = 16
-GUTTER = 2
-# With less room than this, lines that go on begin at the left.
-LEAST_TEXT = 30
 DRAWN = 400
 TONES = {code: tone for tone, level in (("warning", Level.WARNING), ("error", Level.ERROR))
          for code in CODES[level]}  # fmt: skip
@@ -376,7 +373,7 @@ class LogView(ScrollView, can_focus=True):
 
     def _strips(self, number: int, line: Stored) -> list[Strip]:
         base = self.rich_style
-        sign = f"{POINTER} " if number == self.mark else " " * GUTTER
+        sign = f"{POINTER} " if number == self.mark else " " * log_rows.GUTTER
         before = [Segment(sign, base)]
         time = self._time(line)
         if time:
@@ -385,25 +382,13 @@ class LogView(ScrollView, can_focus=True):
             name = self._service(line)
             role = self._roles.get(name, Role.OTHER)
             before.append(Segment(pad(name, self._width) + " ", base + ink(self, f"log--{role}")))
-        text = line.text
-        indent = sum(cell_len(each.text) for each in before)
-        room = self.size.width - indent
-        if room < LEAST_TEXT:
-            indent, room = GUTTER, max(1, self.size.width - indent)
-        chunks = chop_cells(text, room) if self.wrap and cell_len(text) > room else [text]
         tone = TONES.get(line.code)
         style = base + ink(self, f"log--{tone}") if tone else base
-        strips, at = [], 0
+        found = style + self.get_component_rich_style("log--found", partial=True)
+        text = line.text
         spans = self.found.spans(text) if self.found is not None else []
-        for chunk in chunks:
-            segments = _coloured(chunk, at, spans, style, self._found_style(style))
-            first = before if at == 0 else [Segment(" " * indent, base)]
-            strips.append(Strip([*first, *segments]))
-            at += len(chunk)
-        return strips
-
-    def _found_style(self, style: Style) -> Style:
-        return style + self.get_component_rich_style("log--found", partial=True)
+        room = self.size.width if self.wrap else 0
+        return [Strip(row) for row in log_rows.rows(before, text, room, spans, (style, found))]
 
     def _time(self, line: Stored) -> str:
         at = line.at if self.times else None
@@ -412,16 +397,3 @@ class LogView(ScrollView, can_focus=True):
     @staticmethod
     def _service(line: Stored) -> str:
         return clean(line.service, NAME)
-
-
-def _coloured(
-    chunk: str, at: int, spans: list[tuple[int, int]], style: Style, found: Style
-) -> list[Segment]:
-    """A piece of a text, which begins at a character, with what was found in it."""
-    segments, here = [], 0
-    for start, end in spans:
-        first, last = max(start - at, here), min(end - at, len(chunk))
-        if first < last:
-            segments += [Segment(chunk[here:first], style), Segment(chunk[first:last], found)]
-            here = last
-    return [*segments, Segment(chunk[here:], style)]
