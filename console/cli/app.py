@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import console
-from console.cli import deployments, experiments, runs, stack, storage, users
+from console.cli import deployments, doctor, experiments, runs, stack, storage, users
 from console.cli.context import Session
 from console.cli.output import Output
 from console.core.errors import NoDeploymentError
@@ -28,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 
-for area in (deployments, stack):
+for area in (deployments, stack, doctor):
     area.register(app)
 for name, part in (
     ("users", users.app), ("experiments", experiments.app), ("runs", runs.app),

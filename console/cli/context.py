@@ -110,17 +110,47 @@ class Session:
         if self.output.ask(f"{question} [y/N]").lower() not in ("y", "yes"):
             raise CancelledError("Nothing was changed")
 
-    def work(self, start: Callable[[threading.Event], Iterator[Progress]], resume: str) -> None:
+    def confirm_name(self, name: str, going: Sequence[str], given: str) -> None:
+        """Let a person look at what will be lost, and type the name of what it belongs to.
+
+        Args:
+            name: Of the deployment.
+            going: What exactly is destroyed, one line each.
+            given: What was given for the name on the command line.
+
+        Raises:
+            UsageError: Nobody can be asked, or another name was given.
+            CancelledError: It was not typed.
+        """
+        for each in going:
+            self.output.always(f"  {each}")
+        if not given and not on_terminal():
+            raise UsageError(
+                "This destroys data, and there is no terminal to ask on",
+                f"Give --confirm {name} to go ahead.",
+            )
+        if not given:
+            given = self.output.ask(f"All of this is lost for good. Type {name} to go ahead:")
+            if given != name:
+                raise CancelledError("Nothing was changed")
+        if given != name:
+            raise UsageError(f"This deployment is called {name}", "Nothing was changed.")
+
+    def work(
+        self, start: Callable[[threading.Event], Iterator[Progress]], resume: str,
+        goes_on: bool = False,
+    ) -> None:  # fmt: skip
         """Run something long and show how far it is; ctrl-c stops it cleanly.
 
         Args:
             start: Given the event that stops it.
             resume: What is complete after ctrl-c and how to go on, one sentence.
+            goes_on: It is done by a process of its own, which a lost terminal leaves alone.
 
         Raises:
             CancelledError: It was stopped.
         """
-        with cancelling() as cancel, self.output.progress() as show:
+        with cancelling(hang_up=not goes_on) as cancel, self.output.progress() as show:
             try:
                 for report in start(cancel):
                     show(report)
@@ -186,8 +216,12 @@ def on_terminal() -> bool:
 
 
 @contextlib.contextmanager
-def cancelling() -> Iterator[threading.Event]:
-    """An event that ctrl-c sets, and a lost terminal too; a second ctrl-c interrupts at once."""
+def cancelling(hang_up: bool = True) -> Iterator[threading.Event]:
+    """An event that ctrl-c sets, and a lost terminal too; a second ctrl-c interrupts at once.
+
+    Args:
+        hang_up: A lost terminal counts.
+    """
     event = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -197,8 +231,9 @@ def cancelling() -> Iterator[threading.Event]:
         urgent("Stopping; ctrl-c again leaves at once.")
 
     # What is ignored stays ignored: somebody started this under nohup.
+    lost = (signal.SIGHUP,) if hang_up else ()
     numbers = [
-        number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        number for number in (signal.SIGINT, signal.SIGTERM, *lost)
         if signal.getsignal(number) is not signal.SIG_IGN
     ]  # fmt: skip
     before = {number: signal.signal(number, stop) for number in numbers}

@@ -190,9 +190,10 @@ class _Labels:
         self._last = ""
 
     def show(self, report: Progress) -> None:
-        if report.label != self._last:
-            self._last = report.label
-            self._output.note(report.label)
+        words = report.said or report.label
+        if words != self._last:
+            self._last = words
+            self._output.note(words)
 
     def close(self) -> None:
         """Nothing is left to tidy up."""
@@ -229,6 +230,8 @@ class _Bar:
 
 def _report(report: Progress) -> str:
     label = clean(report.label)
+    if report.said:
+        return f"{label}: {clean(report.said)}"
     if report.done is None:
         return f"{label} …"
     if not report.total:

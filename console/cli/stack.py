@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
 
-from console.cli.context import Json, JsonLines, Session, one_form, session, verb
+from console.cli.context import Json, JsonLines, Session, on_terminal, one_form, session, verb
 from console.cli.tables import Cell, Column, Marked, Tone
+from console.core import process
 from console.core.errors import CancelledError, UsageError
 from console.core.format import exact, size
-from console.core.operations import OPERATIONS
-from console.core.stack.driver import Finding, Health, LogLine, Service, Severity
-from console.core.stack.service import Status
+from console.core.operations import OPERATIONS, Risk
+from console.core.regular import Regular
+from console.core.stack import log_export
+from console.core.stack.driver import Finding, Health, LogLine, Service, Severity, Volume
+from console.core.stack.log_filter import Wanted, picked
+from console.core.stack.log_levels import Level
+from console.core.stack.status import Status
 from console.core.text import clean
 
 LONGEST_LOG_LINE = 10_000
+USUAL_TAIL = 200
 
 Services = Annotated[
     list[str] | None,
@@ -38,39 +44,104 @@ TONES = {
 def register(app: typer.Typer) -> None:
     """Put the verbs on the application."""
     for operation_id, command in (
-        ("stack.up", up), ("stack.down", down), ("stack.restart", restart),
+        ("stack.up", up), ("stack.down", down), ("stack.stop", stop), ("stack.start", start),
+        ("stack.restart", restart), ("stack.recreate", recreate), ("stack.pull", pull),
+        ("stack.build", build), ("stack.shell", shell),
         ("stack.status", status), ("stack.logs", logs),
     ):  # fmt: skip
         verb(app, operation_id)(command)
 
 
 def up(context: typer.Context, services: Services = None) -> None:
-    call = session(context)
-    stack = call.to_change("stack.up").stack
-    call.work(
-        lambda cancel: stack.up(services or (), cancel=cancel),
-        "What had started goes on; `mlflow-console up` completes it, `down` stops it.",
-    )
+    _perform(context, "stack.up", services)
 
 
-def down(context: typer.Context, services: Services = None) -> None:
-    call = session(context)
-    stack = call.to_change("stack.down").stack
-    call.confirm(OPERATIONS["stack.down"], stack.at_work(), "Interrupt them and stop?")
-    call.work(
-        lambda cancel: stack.down(services or (), cancel=cancel),
-        "No data was removed; `mlflow-console down` stops the rest, `up` starts it again.",
-    )
+def start(context: typer.Context, services: Services = None) -> None:
+    _perform(context, "stack.start", services)
+
+
+def pull(context: typer.Context, services: Services = None) -> None:
+    _perform(context, "stack.pull", services)
+
+
+def build(context: typer.Context, services: Services = None) -> None:
+    _perform(context, "stack.build", services)
+
+
+def down(
+    context: typer.Context,
+    services: Services = None,
+    *,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="And remove all data, after a list of what is lost.")
+    ] = False,
+    confirm: Annotated[
+        str, typer.Option(metavar="NAME", help="With --volumes: the deployment's name, where "
+                          "nobody can be asked.")
+    ] = "",
+) -> None:  # fmt: skip
+    if volumes:
+        _destroy(session(context), services, confirm)
+    else:
+        _perform(context, "stack.down", services)
+
+
+def stop(context: typer.Context, services: Services = None) -> None:
+    _perform(context, "stack.stop", services)
 
 
 def restart(context: typer.Context, services: Services = None) -> None:
+    _perform(context, "stack.restart", services)
+
+
+def recreate(context: typer.Context, services: Services = None) -> None:
+    _perform(context, "stack.recreate", services)
+
+
+def _perform(context: typer.Context, operation_id: str, services: Sequence[str] | None) -> None:
+    """Do a verb that starts or stops, after the question that its risk asks for."""
     call = session(context)
-    stack = call.to_change("stack.restart").stack
-    call.confirm(OPERATIONS["stack.restart"], stack.at_work(), "Interrupt them and restart?")
+    stack, spec = call.to_change(operation_id).stack, OPERATIONS[operation_id]
+    if spec.risk is Risk.INTERRUPT:
+        call.confirm(spec, stack.at_work(), f"Interrupt them and {spec.verb}?")
     call.work(
-        lambda cancel: stack.restart(services or (), cancel=cancel),
-        "It may be stopped now; `mlflow-console up` starts it.",
+        lambda cancel: stack.perform(operation_id, services or (), cancel),
+        "What was done stays; `mlflow-console up` completes it, `down` stops it.",
+        goes_on=True,
     )
+
+
+def _destroy(call: Session, services: Sequence[str] | None, confirm: str) -> None:
+    if services:
+        raise UsageError("--volumes removes the data of every service", "Name none.")
+    deployment = call.to_change("stack.destroy")
+    going = [_volume(each) for each in deployment.stack.volumes()]
+    call.confirm_name(deployment.name, going + deployment.stack.at_work(), confirm)
+    call.work(
+        lambda cancel: deployment.stack.perform("stack.destroy", (), cancel),
+        "What was removed is gone; `mlflow-console down --volumes` removes the rest.",
+        goes_on=True,
+    )
+
+
+def _volume(volume: Volume) -> str:
+    return f"{volume.name}  {size(volume.bytes)}  {volume.service or 'used by nobody now'}"
+
+
+def shell(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="Which service.")],
+    *,
+    client: Annotated[
+        bool, typer.Option("--client", help="The database's own client instead of a shell.")
+    ] = False,
+) -> None:
+    call = session(context)
+    program = call.to_change("stack.shell").stack.shell(service, client)
+    if not on_terminal():
+        raise UsageError("A shell needs a terminal", "Run this on one.")
+    call.output.note(" ".join(program.argv[:7]))
+    raise typer.Exit(process.on_this_terminal(program.argv, program.env))
 
 
 def status(context: typer.Context, json: Json = False) -> None:
@@ -138,30 +209,52 @@ def logs(
     context: typer.Context,
     services: Services = None,
     *,
-    tail: Annotated[int, typer.Option(min=0, help="How many of the last lines.")] = 200,
+    tail: Annotated[
+        int | None, typer.Option(min=0, show_default=False, help="Only so many of the last lines; "
+                                 "200, and all of them with an option that picks some.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="And new ones as they come.")] = False,
+    since: Annotated[
+        str, typer.Option(metavar="MOMENT", help="Only from then on: 10m, 2h, 1d, or an ISO time.")
+    ] = "",
+    grep: Annotated[
+        str, typer.Option(metavar="REGEX", help="Only lines that match, or whose service does; "
+                          "a large letter makes it exact.")
+    ] = "",
+    invert: Annotated[bool, typer.Option("--invert", help="Only those that do not.")] = False,
+    level: Annotated[
+        Level | None, typer.Option(help="Only lines at least so bad.", show_default=False)
+    ] = None,
     json: Json = False,
     jsonl: JsonLines = False,
-) -> None:
+) -> None:  # fmt: skip
     one_form(json, jsonl)
     if json and follow:
         raise UsageError("--json ends in one array, and --follow has no end", "Use --jsonl.")
+    if invert and not grep:
+        raise UsageError("--invert turns --grep round", "Give --grep as well.")
+    wanted = Wanted(Regular(grep) if grep else None, invert, level)
+    more = {"since": log_export.since(since)} if since else {}
+    if tail is None and wanted.everything and not since:
+        tail = USUAL_TAIL
     call = session(context)
-    lines = call.deployment.stack.logs(services or (), tail, follow)
+    stream = call.deployment.stack.logs(services or (), tail, follow, **more)
+    lines = stream if wanted.everything else picked(stream.batches(), wanted)
     try:
         if json:
             call.output.json_array(lines)
         elif jsonl:
             call.output.json_lines(lines, at_once=follow)
         else:
-            _show_lines(call, lines, follow)
+            empty = "The log is empty." if wanted.everything and not since else "No line matches."
+            _show_lines(call, lines, follow, empty)
     except KeyboardInterrupt:
         raise CancelledError("Stopped reading; the services go on") from None
     finally:
-        lines.close()
+        stream.close()
 
 
-def _show_lines(call: Session, lines: Iterable[LogLine], follow: bool) -> None:
+def _show_lines(call: Session, lines: Iterable[LogLine], follow: bool, empty: str) -> None:
     none = True
     for line in lines:
         none = False
@@ -171,4 +264,4 @@ def _show_lines(call: Session, lines: Iterable[LogLine], follow: bool) -> None:
         if follow:
             call.output.flush()
     if none:
-        call.output.note("The log is empty.")
+        call.output.note(empty)

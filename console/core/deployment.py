@@ -17,6 +17,7 @@ from console.core.settings import PersonSettings, Settings
 
 if TYPE_CHECKING:
     from console.core.database.service import DatabaseService
+    from console.core.doctor.service import DoctorService
     from console.core.experiments.service import ExperimentsService, RunsService
     from console.core.stack.driver import Driver
     from console.core.stack.service import StackService
@@ -159,6 +160,12 @@ class Deployment:
         from console.core.database.service import DatabaseService  # noqa: PLC0415  # first use
 
         return DatabaseService(self)
+
+    @functools.cached_property
+    def doctor(self) -> DoctorService:
+        from console.core.doctor.service import DoctorService  # noqa: PLC0415  # first use
+
+        return DoctorService(self)
 
     @contextlib.contextmanager
     def change(self, operation: Operation, target: str) -> Iterator[None]:

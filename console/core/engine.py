@@ -14,7 +14,7 @@ import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from console.core import process
@@ -91,6 +91,39 @@ class Engine:
         client = self.client
         with explained(self.address):
             yield client
+
+    def run_in(self, container: str, argv: Sequence[str]) -> tuple[int, str]:
+        """Run a small program in a running container.
+
+        Args:
+            container: Its id.
+            argv: Program and arguments; no secret.
+
+        Returns:
+            Its exit code, and what it said, at most a few hundred characters of it.
+        """
+        with self.calls() as client:
+            made: dict[str, Any] = client.api.exec_create(container, list(argv))
+            said: Any = client.api.exec_start(made["Id"])
+            ended: dict[str, Any] = client.api.exec_inspect(made["Id"])
+        return int(ended["ExitCode"]), clean(bytes(said).decode(errors="replace").strip(), 500)
+
+    def output_of(self, container: str, argv: Sequence[str]) -> tuple[int, str, str]:
+        """Run a program in a running container and get all that it says, as it says it.
+
+        Args:
+            container: Its id.
+            argv: Program and arguments; no secret.
+
+        Returns:
+            Its exit code, stdout and stderr; neither is cleaned.
+        """
+        with self.calls() as client:
+            made: dict[str, Any] = client.api.exec_create(container, list(argv))
+            both: Any = client.api.exec_start(made["Id"], demux=True)
+            ended: dict[str, Any] = client.api.exec_inspect(made["Id"])
+        said = [(each or b"").decode(errors="replace") for each in both]
+        return int(ended["ExitCode"]), said[0], said[1]
 
     @functools.cached_property
     def shares_network(self) -> bool:

@@ -36,6 +36,7 @@ class Operation:
         summary: One line for help and palette.
         risk: What it can do to somebody.
         cli_only: It has no place in the console.
+        option: It is no command of its own: this option of that command, "down --volumes".
     """
 
     area: str
@@ -43,6 +44,7 @@ class Operation:
     summary: str
     risk: Risk
     cli_only: bool = False
+    option: str = ""
 
     @property
     def id(self) -> str:
@@ -70,7 +72,17 @@ OPERATIONS: dict[str, Operation] = {
         Operation("stack", "logs", "Show and follow the logs", Risk.READ),
         Operation("stack", "up", "Bring the stack up", Risk.WRITE),
         Operation("stack", "down", "Stop the stack", Risk.INTERRUPT),
+        Operation("stack", "stop", "Stop services and keep their containers", Risk.INTERRUPT),
+        Operation("stack", "start", "Start services that were stopped", Risk.WRITE),
         Operation("stack", "restart", "Stop the stack and bring it up again", Risk.INTERRUPT),
+        Operation("stack", "recreate", "Make the containers anew; data stays", Risk.INTERRUPT),
+        Operation("stack", "pull", "Fetch the images; what runs goes on", Risk.WRITE),
+        Operation("stack", "build", "Build the images; what runs goes on", Risk.WRITE),
+        Operation("stack", "shell", "A shell in a service, or its database client", Risk.WRITE),
+        Operation(
+            "stack", "destroy", "Stop the stack and remove all its data", Risk.DESTROY,
+            option="down --volumes",
+        ),
         Operation("users", "list", "Who can log in", Risk.READ),
         Operation("users", "add", "Give somebody a password", Risk.WRITE),
         Operation("users", "passwd", "Change somebody's password", Risk.WRITE),
@@ -80,6 +92,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("runs", "list", "The runs of an experiment", Risk.READ),
         Operation("runs", "show", "Parameters, metrics and tags of a run", Risk.READ),
         Operation("storage", "usage", "Bytes and objects an experiment and run", Risk.READ),
+        Operation("doctor", "doctor", "What is wrong or will be, and what to do", Risk.READ),
     )
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -151,6 +152,62 @@ def _end(child: subprocess.Popen[str]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(5)
             return
+
+
+def on_this_terminal(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Give the terminal to a program until it ends.
+
+    Args:
+        argv: Program and arguments; no secret.
+        env: Variables beside all of our own.
+
+    Returns:
+        Its exit code.
+
+    Raises:
+        ConsoleError: It cannot be started.
+    """
+    # Ctrl-c is for the program; it comes to all that share the terminal.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        child = subprocess.Popen(
+            list(argv), env=os.environ | dict(env),
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # alone
+        )  # fmt: skip
+        return child.wait()
+    except OSError as error:
+        raise ConsoleError(f"{argv[0]} cannot be started: {error.strerror}") from error
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def on_socket(argv: Sequence[str], env: Mapping[str, str], seconds: float) -> socket.socket:
+    """Start a child whose stdin and stdout are a socket, and return the other end.
+
+    It ends when that end is closed.
+
+    Args:
+        argv: Program and arguments; no secret.
+        env: Its whole environment.
+        seconds: How long each read may take; the caller may change it.
+
+    Raises:
+        ConsoleError: It cannot be started.
+    """
+    ours, theirs = socket.socketpair()
+    ours.settimeout(seconds)
+    try:
+        child = subprocess.Popen(
+            list(argv), env=dict(env), stdin=theirs.fileno(), stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        ours.close()
+        raise ConsoleError(f"{argv[0]} cannot be started: {error.strerror}") from error
+    finally:
+        theirs.close()
+    threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
+    return ours
 
 
 def find(pid: int, start_time: float) -> psutil.Process | None:

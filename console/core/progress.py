@@ -14,9 +14,11 @@ class Progress:
         done: How much is done, in `unit`; None when it cannot be counted.
         total: How much there is, in `unit`; None when it is not known.
         unit: What is counted, for instance "runs" or "bytes".
+        said: What a program that runs under this label has just said, one line; "" for none.
     """
 
     label: str
     done: int | None = None
     total: int | None = None
     unit: str = ""
+    said: str = ""

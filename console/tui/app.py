@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from textual.app import SystemCommand
 
     from console.core.deployment import Deployment
+    from console.core.doctor.service import Examination
     from console.core.errors import ConsoleError
     from console.core.operations import Operation
     from console.core.register import Known
-    from console.core.stack.service import Status
+    from console.core.stack.driver import Finding
+    from console.core.stack.status import Status
     from console.core.storage.service import Usage
     from console.tui.modals.progress import Work
 
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
 LEAVE_SECONDS = 0.4
 # How long the first frame may wait for the deployment: a local disk needs a tenth of it.
 OPEN_SECONDS = 0.3
-# How soon the services are looked at again after that has failed.
-AGAIN_SECONDS = 5.0
 
 
 class ConsoleApp(App[int], Caller):
@@ -90,8 +90,11 @@ class ConsoleApp(App[int], Caller):
         self.who = themes.who()
         self.status: Live[Status] = Live(busy=True)
         self.usage: Live[Usage] = Live()
+        self.examination: Live[Examination] = Live()
+        self._examined: frozenset[object] | None = None
         self.status_changed: Signal[Live[Status]] = Signal(self, "status")
         self.usage_changed: Signal[Live[Usage]] = Signal(self, "usage")
+        self.examination_changed: Signal[Live[Examination]] = Signal(self, "examination")
         self.animation_level = "none"
         themes.use(self)
 
@@ -175,18 +178,8 @@ class ConsoleApp(App[int], Caller):
 
         if self.session is not None:
             self.session.watch.listen(
-                partial(told, self._status_seen), partial(told, self._watch_failed)
+                partial(told, self._status_seen), partial(told, self._status_failed)
             )
-
-    def _watch_failed(self, error: ConsoleError) -> None:
-        """Say so, and go on watching: an engine that was restarted is back in a moment."""
-        self._status_failed(error)
-        self.set_timer(AGAIN_SECONDS, self._watch_again)
-
-    def _watch_again(self) -> None:
-        if self.session is not None:
-            self.session = replace(self.session, watch=self.session.again())
-            self._watch()
 
     def look(self) -> None:
         """Look at the services now, and not only when the watch comes round."""
@@ -195,10 +188,43 @@ class ConsoleApp(App[int], Caller):
     def _status_seen(self, status: Status) -> None:
         self.status = Live(status)
         self.status_changed.publish(self.status)
+        # What the doctor looks at changes only when services are made, and not all by themselves.
+        there = frozenset(
+            (each.name, each.image, each.ports)
+            for each in status.services
+            if each.state not in ("stopped", "exited")
+        )
+        if there != self._examined and not self.examination.busy:
+            self._examined = there
+            self.examine()
 
     def _status_failed(self, error: ConsoleError) -> None:
         self.status = Live(self.status.value, error)
         self.status_changed.publish(self.status)
+
+    def examine(self) -> None:
+        """Have the doctor look at how the deployment is put together, unless it looks already."""
+        if self.examination.busy:
+            return
+        self._examination(replace(self.examination, error=None, busy=True))
+        self.ask(
+            self.deployment.doctor.examine, lambda seen: self._examination(Live(seen)),
+            lambda error: self._examination(Live(self.examination.value, error)), "examine",
+        )  # fmt: skip
+
+    def concerns(self) -> tuple[Finding, ...]:
+        """What the doctor found, or why it found nothing."""
+        error, seen = self.examination.error, self.examination.value
+        if error is not None:
+            from console.core.stack.driver import Finding, Severity  # noqa: PLC0415  # first use
+
+            title = f"The doctor could not look: {error.message}"
+            return (Finding("could-not-look", Severity.WARNING, "", title, fix=error.hint),)
+        return seen.findings if seen else ()
+
+    def _examination(self, examination: Live[Examination]) -> None:
+        self.examination = examination
+        self.examination_changed.publish(examination)
 
     def walk(self) -> None:
         """Walk the artifact store, unless somebody is walking already."""
@@ -243,7 +269,8 @@ class ConsoleApp(App[int], Caller):
         """Bring the stack up."""
         name = self.deployment.name
         self.perform(
-            f"Bringing {name} up", lambda cancel: self.deployment.stack.up(cancel=cancel),
+            f"Bringing {name} up",
+            lambda cancel: self.deployment.stack.perform("stack.up", (), cancel),
             f"{name} is up",
         )  # fmt: skip
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from console.core.deployment import Deployment
     from console.core.errors import ConsoleError
     from console.core.settings import PersonSettings
-    from console.core.stack.service import Status
+    from console.core.stack.status import Status
     from console.core.streams import Stream
 
 T = TypeVar("T")
@@ -39,14 +39,12 @@ class Session:
     Attributes:
         missing: What the driver cannot do and why, by operation id.
         watch: The status again and again.
-        again: Begins another watch, after the first has failed.
     """
 
     deployment: Deployment
     person: PersonSettings
     missing: Mapping[str, str]
     watch: Stream[Status]
-    again: Callable[[], Stream[Status]]
 
 
 @dataclass(frozen=True, slots=True)

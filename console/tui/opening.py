@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from console.core import deployment as core
@@ -18,9 +17,6 @@ from console.core.register import Known
 from console.core.secrets import Secret
 from console.core.setup import Plan
 from console.tui.messages import Session
-
-# Calm enough for a slow line; the API is asked less often than that by the core itself.
-WATCH_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +76,11 @@ def open_session(wanted: str | None, read_only: bool) -> Session | list[Known]:
 def session(deployment: Deployment) -> Session:
     """What the console wants to know of an opened deployment."""
     missing = deployment.driver.capabilities.missing
-    watch = partial(deployment.stack.watch, WATCH_SECONDS)
     return Session(
         deployment=deployment,
         person=core.person(),
         missing={each: reason.reason for each, reason in missing.items()},
-        watch=watch(),
-        again=watch,
+        watch=deployment.stack.watch(),
     )
 
 

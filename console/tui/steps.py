@@ -12,8 +12,6 @@ from console.tui.widgets.table import fit
 
 # `docker compose` tells each change of each container, network and layer of an image: hundreds of
 # lines. They belong to the step before them and are no steps themselves.
-_CHATTY = "docker compose "
-_AFTER = "healthy at "
 # What a line is about: a part (a layer of an image, a step of a build), else its kind and name.
 _ABOUT = re.compile(r"(?P<part>[0-9a-f]{12}|#\d+)\b|\S+\s+\S+")
 LINES = 5
@@ -24,12 +22,12 @@ class Steps:
 
     def __init__(self) -> None:
         self.steps: list[Progress] = []
-        self.said: list[Progress] = []
+        self.said: list[str] = []
 
     def add(self, report: Progress) -> None:
         """Take a report: the newest of a step stands for it, and the newest line of a thing."""
-        if self._is_line(report):
-            self._hear(report)
+        if report.said:
+            self._hear(report.said)
             return
         self.said = []
         if self.steps and self.steps[-1].label == report.label:
@@ -37,21 +35,17 @@ class Steps:
         else:
             self.steps.append(report)
 
-    def _is_line(self, report: Progress) -> bool:
-        inside = bool(self.steps) and self.steps[-1].label.startswith(_CHATTY)
-        return inside and not report.label.startswith((_CHATTY, _AFTER))
-
-    def _hear(self, report: Progress) -> None:
-        about = _about(report.label)
+    def _hear(self, said: str) -> None:
+        about = _about(said)
         for index, line in enumerate(self.said):
-            if _about(line.label) == about:
-                self.said[index] = report
+            if _about(line) == about:
+                self.said[index] = said
                 return
         if len(self.said) == LINES:
             # Parts give way first: which image is being fetched stays to be read.
-            parts = (index for index, line in enumerate(self.said) if _is_part(line.label))
+            parts = (index for index, line in enumerate(self.said) if _is_part(line))
             del self.said[next(parts, 0)]
-        self.said.append(report)
+        self.said.append(said)
 
     def shown(self) -> list[Part]:
         """The steps, one line each; all but the last are done."""
@@ -65,7 +59,7 @@ class Steps:
     def tail(self, width: int) -> list[Part]:
         """The last lines, each on one line of the screen."""
         return [
-            (("\n" if index else "") + fit(f"    {clean(line.label)}", width), "dim")
+            (("\n" if index else "") + fit(f"    {clean(line)}", width), "dim")
             for index, line in enumerate(self.said)
         ]
 

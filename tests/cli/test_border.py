@@ -169,7 +169,7 @@ def test_closed_streams(program: Cli) -> None:
 
 
 def _goes_on(
-    _self: StackService, services: Sequence[str] = (), *, cancel: threading.Event
+    _self: StackService, operation_id: str, services: Sequence[str], cancel: threading.Event
 ) -> Iterator[Progress]:
     yield Progress("begun")
     os.kill(os.getpid(), signal.SIGINT)
@@ -178,7 +178,7 @@ def _goes_on(
 
 
 def test_ctrl_c_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StackService, "up", _goes_on)
+    monkeypatch.setattr(StackService, "perform", _goes_on)
     before = signal.getsignal(signal.SIGINT)
     result = cli("up")
     assert result.code == 130
@@ -189,12 +189,12 @@ def test_ctrl_c_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_was_complete_already_says_so(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def ends(
-        _self: StackService, services: Sequence[str] = (), *, cancel: threading.Event
+        _self: StackService, operation_id: str, services: Sequence[str], cancel: threading.Event
     ) -> Iterator[Progress]:
         yield Progress("begun")
         cancel.set()
 
-    monkeypatch.setattr(StackService, "up", ends)
+    monkeypatch.setattr(StackService, "perform", ends)
     result = cli("up")
     assert result.code == 130
     assert "already complete" in result.err

@@ -46,6 +46,8 @@ def _commands() -> dict[str, tuple[str, object]]:
 
 
 def _words(operation: Operation) -> str:
+    if operation.option:
+        return operation.option.partition(" --")[0]
     return f"{operation.area} {operation.verb}" if operation.area in AREAS else operation.verb
 
 
@@ -61,4 +63,9 @@ def test_every_verb_is_a_command_and_no_other() -> None:
 def test_help_comes_from_the_table() -> None:
     commands = _commands()
     for operation in OPERATIONS.values():
-        assert commands[_words(operation)][0] == f"{operation.summary}."
+        if operation.option:
+            command, option = operation.option.rsplit(" ", 1)
+            params = getattr(commands[command][1], "params", ())
+            assert option in [each for param in params for each in param.opts]
+        else:
+            assert commands[_words(operation)][0] == f"{operation.summary}."

@@ -17,7 +17,7 @@ from console.core.errors import ConsoleError, UsageError
 from console.core.http import Credentials
 from console.core.process import port_is_free
 from console.core.secrets import Secret
-from console.core.stack.driver import Health, Role, Service, State
+from console.core.stack.driver import Health, Role, Service, State, Verb
 from console.core.stack.health import CALL
 from tests.support import deployments, stacks
 
@@ -103,9 +103,9 @@ def test_up_again_starts_nothing(running: Deployment) -> None:
 
 
 def test_unknown_services_are_named(running: Deployment) -> None:
-    for verb in (running.driver.up, running.driver.down):
+    for verb in (Verb.UP, Verb.DOWN, Verb.STOP, Verb.RESTART):
         with pytest.raises(UsageError) as caught:
-            list(verb(["tracking", "databse"], threading.Event()))
+            list(running.driver.act(verb, ["tracking", "databse"], threading.Event()))
         assert caught.value.message == "There is no service called databse"
         assert "tracking" in caught.value.hint
     with pytest.raises(UsageError):

@@ -34,7 +34,7 @@ from console.core.process import port_is_free
 from console.core.secrets import Secret, read_secret
 from console.core.stack import environment
 from console.core.stack.driver import State
-from console.core.stack.service import Status
+from console.core.stack.status import Status
 from tests.support import deployments, machine, unavailable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]

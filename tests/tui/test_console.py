@@ -26,6 +26,7 @@ from console.tui.modals.confirm import ConfirmModal
 from console.tui.modals.help import HelpModal
 from console.tui.modals.user_form import UserFormModal
 from console.tui.screens.chooser import ChooserScreen
+from console.tui.screens.doctor import DoctorScreen
 from console.tui.screens.experiments import ExperimentsScreen
 from console.tui.screens.failure import FailureScreen
 from console.tui.screens.first_start import FirstStartScreen
@@ -40,6 +41,7 @@ from tests.tui.helpers import opened, press, said, settle, table
 
 SCREENS: tuple[type[AreaScreen], ...] = (
     HomeScreen, StackScreen, LogsScreen, UsersScreen, ExperimentsScreen, RunScreen, StorageScreen,
+    DoctorScreen,
 )  # fmt: skip
 
 

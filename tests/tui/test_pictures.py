@@ -99,7 +99,7 @@ def test_first_start(
 
 
 SAID = (
-    "docker compose up (lab)", "Image mysql:9.7 Pulling", "4f4fb700ef54 Download complete 0B",
+    "Image mysql:9.7 Pulling", "4f4fb700ef54 Download complete 0B",
     "c3fd97dd4ca1 Verifying Checksum 0B", "Image nginx:1.28 Pulling",
     "dfb74bd361e3 Downloading 39.52MB",
 )  # fmt: skip
@@ -114,7 +114,8 @@ def test_coming_up(
 
     def work(cancel: threading.Event) -> Iterator[Progress]:
         yield from (Progress("/home/alice/mlflow: settings written"), Progress("user alice added"))
-        yield from map(Progress, SAID)
+        yield Progress("docker compose up")
+        yield from (Progress("docker compose up", said=line) for line in SAID)
         cancel.wait(20)
 
     async def go(pilot: Pilot[int]) -> None:

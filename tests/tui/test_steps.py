@@ -13,8 +13,16 @@ def heard(*labels: str) -> Steps:
     return steps
 
 
+def compose(*said: str, before: tuple[str, ...] = ()) -> Steps:
+    """What Compose said, after other steps."""
+    steps = heard(*before, "docker compose up")
+    for line in said:
+        steps.add(Progress("docker compose up", said=line))
+    return steps
+
+
 def lines(steps: Steps) -> list[str]:
-    return [line.label for line in steps.said]
+    return list(steps.said)
 
 
 def text(steps: Steps) -> str:
@@ -33,14 +41,14 @@ def test_a_counted_step_stays_one_line() -> None:
 
 
 def test_what_the_engine_says_belongs_to_the_step() -> None:
-    steps = heard("settings written", "docker compose up (lab)", "Network lab_inside Created")
-    assert text(steps) == "✓ settings written\n○ docker compose up (lab) …\n"
+    steps = compose("Network lab_inside Created", before=("settings written",))
+    assert text(steps) == "✓ settings written\n○ docker compose up …\n"
     assert lines(steps) == ["Network lab_inside Created"]
 
 
 def test_the_newest_state_of_a_thing_takes_the_place_of_the_older() -> None:
-    steps = heard(
-        "docker compose up (lab)", "Container lab-store-1 Starting",
+    steps = compose(
+        "Container lab-store-1 Starting",
         "Container lab-proxy-1 Waiting", "Container lab-store-1 Healthy",
     )  # fmt: skip
     assert lines(steps) == ["Container lab-store-1 Healthy", "Container lab-proxy-1 Waiting"]
@@ -48,22 +56,22 @@ def test_the_newest_state_of_a_thing_takes_the_place_of_the_older() -> None:
 
 def test_hundreds_of_lines_stay_a_few_and_the_image_stays_named() -> None:
     layers = [f"{number:012x} Downloading {number} MB" for number in range(300)]
-    steps = heard("docker compose up (lab)", "Image mysql:9.7 Pulling", *layers)
+    steps = compose("Image mysql:9.7 Pulling", *layers)
     assert len(steps.said) == LINES
     assert lines(steps)[0] == "Image mysql:9.7 Pulling"
     assert lines(steps)[-1] == layers[-1]
 
 
 def test_each_line_is_one_line_of_the_screen() -> None:
-    steps = heard("docker compose up (lab)", f"Container {'long-' * 60} \x1b[31mStarting")
+    steps = compose(f"Container {'long-' * 60} \x1b[31mStarting")
     (part,) = steps.tail(40)
     assert len(part[0]) <= 40
     assert "\x1b" not in part[0]
 
 
 def test_what_follows_the_engine_is_a_step_again() -> None:
-    steps = heard("docker compose down (lab)", "Container lab-1 Removed", "docker compose up (lab)",
-                  "Container lab-1 Healthy", "healthy at http://localhost:5000")  # fmt: skip
+    steps = compose("Container lab-1 Healthy", before=("docker compose down",))
+    steps.add(Progress("healthy at http://localhost:5000"))
     assert text(steps).splitlines()[-1].startswith("○ healthy at")
     assert text(steps).count("✓") == 2
     assert lines(steps) == []

@@ -14,10 +14,11 @@ import pytest
 
 from console.core import secrets
 from console.core.deployment import Deployment
+from console.core.errors import ConsoleError
 from console.core.secrets import Secret
 from console.core.settings import ServerSettings, Settings
 from console.core.stack import health
-from console.core.stack.driver import Severity
+from console.core.stack.driver import Direct, Finding, Severity
 
 GOOD = b'{"experiments": [], "next_page_token": "x"}'
 
@@ -29,10 +30,16 @@ def deployment(tmp_path: Path) -> Deployment:
     made.paths.service_secret.parent.mkdir()
     secrets.write_secret(made.paths.service_secret, Secret("geheim"))
     made.__dict__["driver"] = SimpleNamespace(
-        not_ours=lambda: None, host_names=server.host_names,
+        not_ours=lambda _: None, host_names=server.host_names, direct=lambda: None,
         host_names_setting="host_names under [server] in console.toml",
     )  # fmt: skip
+    made.__dict__["database"] = SimpleNamespace(revision=lambda: "76601a5f987d")
     return made
+
+
+def check(deployment: Deployment, url: str) -> tuple[health.Api, list[Finding]]:
+    deployment.driver.own_url = url  # type: ignore[misc]  # a stand-in of this file
+    return health.check(deployment, [])
 
 
 @contextmanager
@@ -62,7 +69,7 @@ def answers(status: int, body: bytes, refused: str = "") -> Iterator[str]:
 
 def test_a_call_that_works(deployment: Deployment) -> None:
     with answers(200, GOOD) as url:
-        api, findings = health.check(deployment, url)
+        api, findings = check(deployment, url)
     assert (api.ok, api.http_status, api.version, api.error) == (True, 200, "3.17.2", "")
     assert api.checked_as == "mlflow-console"
     assert findings == []
@@ -93,7 +100,7 @@ def test_every_other_answer_has_a_cause_and_a_remedy(
     deployment: Deployment, status: int, body: bytes, name: str, title: str
 ) -> None:
     with answers(status, body) as url:
-        api, [finding] = health.check(deployment, url)
+        api, [finding] = check(deployment, url)
     assert (api.ok, api.http_status, api.error) == (False, status, finding.title)
     assert (finding.id, finding.severity) == (name, Severity.ERROR)
     assert finding.title.startswith(title)
@@ -102,21 +109,21 @@ def test_every_other_answer_has_a_cause_and_a_remedy(
 
 def test_what_the_server_says_cannot_steer_a_terminal(deployment: Deployment) -> None:
     with answers(500, b"\x1b]0;owned\x07\x1b[2J" + b"x" * 5000) as url:
-        _, [finding] = health.check(deployment, url)
+        _, [finding] = check(deployment, url)
     assert finding.detail.startswith("xxx")
     assert len(finding.detail) <= 300
 
 
 def test_a_configured_name_that_the_server_refuses(deployment: Deployment) -> None:
     with answers(200, GOOD, refused="other.lab") as url:
-        api, [finding] = health.check(deployment, url)
+        api, [finding] = check(deployment, url)
     assert api.ok
     assert finding.title.startswith("MLflow answers 403 to the host name other.lab")
     assert finding.fix == "mlflow-console restart"
 
 
 def test_nothing_answers(deployment: Deployment) -> None:
-    api, [finding] = health.check(deployment, "http://127.0.0.1:9")
+    api, [finding] = check(deployment, "http://127.0.0.1:9")
     assert (api.ok, api.http_status) == (False, None)
     assert finding.id == "api-unreachable"
     assert finding.title == "MLflow does not answer: Nothing listens at http://127.0.0.1:9" + (
@@ -124,9 +131,40 @@ def test_nothing_answers(deployment: Deployment) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "direct", "blamed", "title"),
+    [
+        ("api-unreachable", Direct(200, ""), "proxy-fails", "MLflow works, but the proxy"),
+        ("api-behind-proxy", Direct(200, ""), "proxy-fails", "MLflow works, but the proxy"),
+        ("api-behind-proxy", Direct(None, "gone"), "api-behind-proxy", "The proxy works, but"),
+        ("api-error", Direct(500, ""), "api-error", "as it was"),
+        ("api-unauthorized", Direct(200, ""), "api-unauthorized", "as it was"),
+    ],
+)  # fmt: skip
+def test_the_call_past_the_proxy_tells_who_is_to_blame(
+    name: str, direct: Direct, blamed: str, title: str
+) -> None:
+    found = health.blame(Finding(name, Severity.ERROR, "tracking", "as it was"), direct)
+    assert found.id == blamed
+    assert found.title.startswith(title)
+
+
+def test_a_database_that_refuses_is_the_cause(deployment: Deployment) -> None:
+    def revision() -> str:
+        raise ConsoleError("The database refuses the password", "Set it back.")
+
+    deployment.__dict__["database"] = SimpleNamespace(revision=revision)
+    with answers(500, b"") as url:
+        api, [finding] = check(deployment, url)
+    assert (finding.id, finding.title) == ("database-refuses", "The database refuses the password")
+    assert finding.detail.startswith("MLflow answers 500")
+    assert finding.fix == "Set it back."
+    assert not api.ok
+
+
 def test_without_the_secret_nobody_is_asked(deployment: Deployment) -> None:
     deployment.paths.service_secret.unlink()
-    api, [finding] = health.check(deployment, "http://127.0.0.1:9")
+    api, [finding] = check(deployment, "http://127.0.0.1:9")
     assert finding.id == "service-user-secret"
     assert "mlflow-console cannot be read" in finding.title
     assert finding.fix == "mlflow-console up"

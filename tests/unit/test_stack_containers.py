@@ -16,11 +16,12 @@ NEVER = "0001-01-01T00:00:00Z"
 CHECK = {"Output": " b\x1b[31m\n"}
 
 
-def service(role: str = "store", **state: Any) -> Service:
+def service(role: str = "store", oom: datetime | None = None, **state: Any) -> Service:
     now = {"Status": "running", "ExitCode": 0, "StartedAt": STARTED, "FinishedAt": NEVER, **state}
     labels = {"mlflow-console.role": role}
     attributes = {
-        "State": now, "RestartCount": 2, "Config": {"Image": "an/image:1", "Labels": labels},
+        "State": now, "RestartCount": 2, "HostConfig": {"Memory": 0},
+        "Config": {"Image": "an/image:1", "Labels": labels},
         "NetworkSettings": {"Ports": {
             "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "5000"},
                        {"HostIp": "127.0.0.1", "HostPort": "5000"}],
@@ -28,7 +29,7 @@ def service(role: str = "store", **state: Any) -> Service:
         }},
     }  # fmt: skip
     container = SimpleNamespace(attrs=attributes, labels=labels)
-    return containers.service("x", cast("Any", container), None)
+    return containers.service("x", cast("Any", container), None, oom)
 
 
 def test_a_healthy_one() -> None:
@@ -100,40 +101,12 @@ def test_exit_codes(code: int, words: str) -> None:
     assert containers.exit_words(code) == words
 
 
-class Counting:
-    """An API whose figures go up as a container's would."""
-
-    def __init__(self, *figures: dict[str, Any]) -> None:
-        self.figures = list(figures)
-
-    def stats(self, key: str, stream: bool, one_shot: bool) -> dict[str, Any]:
-        return self.figures.pop(0) if len(self.figures) > 1 else self.figures[0]
-
-
-def figures(cpu: int, usage: int, **stats: int) -> dict[str, Any]:
-    return {
-        "cpu_stats": {"cpu_usage": {"total_usage": cpu}},
-        "memory_stats": {"usage": usage, "stats": stats},
-    }
-
-
-@pytest.mark.parametrize("cache", ["inactive_file", "total_inactive_file"])
-def test_usage_is_what_docker_stats_shows(cache: str) -> None:
-    api = Counting(figures(0, 100, **{cache: 40}), figures(50_000_000, 100, **{cache: 40}))
-    container = SimpleNamespace(
-        id="a", client=SimpleNamespace(api=api), attrs={"HostConfig": {"Memory": 0}}
+def test_who_was_killed_for_memory_says_so_until_it_is_well_again() -> None:
+    before, after = (datetime(2026, 11, 25, 1, minute, tzinfo=UTC) for minute in (1, 3))
+    starting: dict[str, Any] = {"Health": {"Status": "starting"}}
+    assert service(oom=before, **starting).reason == (
+        "memory ran out and it was killed, it has been started again"
     )
-    used = containers.Meter().read(cast("Any", container))
-    assert used is not None
-    assert used.memory_bytes == 60
-    assert used.memory_limit_bytes is None
-    assert used.cpu_percent is not None
-    assert 5 < used.cpu_percent <= 50  # 50 ms within a tenth of a second, or a little more
-
-
-def test_a_container_that_ended_meanwhile_has_no_figures() -> None:
-    api = Counting({"cpu_stats": {"cpu_usage": {}}})
-    container = SimpleNamespace(
-        id="a", client=SimpleNamespace(api=api), attrs={"HostConfig": {"Memory": 0}}
-    )
-    assert containers.Meter().read(cast("Any", container)) is None
+    assert service(oom=after, **starting).reason == "memory ran out and it was killed"
+    well = service(oom=before, Health={"Status": "healthy"})
+    assert (well.reason, well.oom_killed_at) == ("", before)

@@ -8,7 +8,7 @@ from datetime import datetime
 from console.core.doctor import certificates, proxy, support
 from console.core.doctor.support import split_image
 from console.core.format import size
-from console.core.stack.anatomy import Anatomy, Kind, Mount, Part, Password
+from console.core.stack.anatomy import Anatomy, Kind, Mount, Part, Password, Unseen
 from console.core.stack.driver import Finding, Role, Severity
 from console.core.text import clean
 
@@ -24,6 +24,8 @@ KNOWN_PASSWORDS = frozenset({
     "test", "test123", "guest", "user", "1234", "12345", "123456", "12345678", "123456789",
     "qwerty", "letmein",
 })  # fmt: skip
+
+OF_DATABASE = ("DATABASE_", "MYSQL_", "MARIADB_")
 
 
 def findings(anatomy: Anatomy, now: datetime) -> list[Finding]:
@@ -42,16 +44,23 @@ def findings(anatomy: Anatomy, now: datetime) -> list[Finding]:
         *_of_images(anatomy),
         *support.findings(anatomy, now.date()),
         *_of_logs(anatomy),
-        *(unseen(each.what, each.why, each.hint) for each in anatomy.unseen),
+        *unseen(anatomy.unseen),
     ]
     return sorted(found, key=lambda each: each.severity is not Severity.ERROR)
 
 
-def unseen(what: str, why: str, hint: str = "") -> Finding:
-    """The line that says what could not be looked at."""
-    return Finding(
-        "could-not-look", Severity.WARNING, "", f"Could not look at {what}: {why}", fix=hint
-    )
+def unseen(every: Sequence[Unseen]) -> list[Finding]:
+    """The lines that say what could not be looked at, one a reason."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for each in every:
+        reasons.setdefault((each.why, each.hint), []).append(each.what)
+    return [
+        Finding(
+            "could-not-look", Severity.WARNING, "",
+            f"Could not look at {_listed(list(dict.fromkeys(what)))}: {why}", fix=hint,
+        )
+        for (why, hint), what in reasons.items()
+    ]  # fmt: skip
 
 
 # Data
@@ -66,7 +75,7 @@ def _of_data(anatomy: Anatomy) -> Iterator[Finding]:
             yield _lost(anatomy, part, part.now, "its data is lost when its container is")
         elif part.next is not None and not _stays(part.next):
             yield _lost(anatomy, part, part.next,
-                        "the next `up` starts it without its data")  # fmt: skip
+                        "made anew, it starts without its data")  # fmt: skip
 
 
 def _stays(mount: Mount) -> bool:
@@ -193,12 +202,13 @@ def _other_password(anatomy: Anatomy, password: Password) -> str:
     fresh = "make one up with `openssl rand -hex 16`"
     again = "mlflow-console down, then mlflow-console up"
     place = f"{clean(password.setting, 60)} in {password.where}"
-    if password.role is not Role.DATABASE:
-        return f"{fresh}, put it in the place of {place}; then {again}"
-    account = "'root'@'%'" if "ROOT" in password.setting else "'mlflow'@'%'"
+    if not password.setting.startswith(OF_DATABASE):
+        return f"{fresh}, put it into {place}; then {again}"
+    account = "root'@'localhost" if "ROOT" in password.setting else "mlflow'@'%"
+    other = " (and 'root'@'%', where there is one)" if "ROOT" in password.setting else ""
     return (
-        f"{fresh}; give it to the database as root (docker compose exec {password.service} mysql "
-        f"-uroot -p, then ALTER USER {account} IDENTIFIED BY '…'; root has @'localhost' as well), "
-        f"because the setting alone counts for a new database only; put it in the place of "
-        f"{place}; then {again}"
+        f"{fresh}. For a database that is there already the setting alone does nothing: "
+        f"{anatomy.command} exec {password.service} sh -c "
+        "'MYSQL_PWD=\"$(cat /run/stack-secrets/database-root-password)\" mysql -uroot', then "
+        f"ALTER USER '{account}' IDENTIFIED BY '…'{other}. Put it into {place}; then {again}"
     )

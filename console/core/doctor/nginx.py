@@ -71,7 +71,8 @@ def _tokens(text: str) -> Iterator[tuple[str, bool]]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise ValueError(f"it cannot be read at {text[at : at + 20]!r}")
+            line = text.count("\n", 0, at) + 1
+            raise ValueError(f"its line {line} is no configuration of nginx")
         at = match.end()
         double, single, sign, word = match.groups()
         if sign is not None:

@@ -28,7 +28,8 @@ def findings(anatomy: Anatomy) -> list[Finding]:
             "proxy-config-broken", Severity.ERROR, config.service,
             f"{config.service}: nginx cannot use its configuration and would not start again",
             clean(config.error, 400),
-            f"mend the file that it names, in {clean(_folder(config), 200)}; then {config.reload}",
+            f"mend {clean(', '.join(config.outside.values()) or 'what it names', 300)}; then "
+            f"{config.reload}",
         )]  # fmt: skip
     if not config.files:
         return []
@@ -40,12 +41,6 @@ def findings(anatomy: Anatomy) -> list[Finding]:
             f"Could not look at the proxy's configuration: {clean(str(error), 200)}",
         )]  # fmt: skip
     return [*_of_bodies(config, every), *_of_times(config, every)]
-
-
-def _folder(config: ProxyConfig) -> str:
-    """The folder that people edit it in."""
-    paths = [path.rpartition("/")[0] for path in config.outside.values()]
-    return min(paths, key=len) if paths else "the container"
 
 
 def _of_bodies(config: ProxyConfig, every: Sequence[Handing]) -> Iterator[Finding]:

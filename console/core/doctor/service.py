@@ -11,7 +11,7 @@ from console.core.deployment import Deployment
 from console.core.doctor import bucket, checks
 from console.core.errors import ConsoleError
 from console.core.operations import operation
-from console.core.stack.anatomy import Anatomy, Part
+from console.core.stack.anatomy import Anatomy, Part, Unseen
 from console.core.stack.driver import Finding, Role, Severity
 from console.core.stack.places import Bucket, MysqlServer
 from console.core.stack.status import Status
@@ -55,8 +55,9 @@ def diagnosis(status: Status, examination: Examination) -> Diagnosis:
     every = (*status.findings, *examination.findings)
     errors = [each for each in every if each.severity is Severity.ERROR]
     warnings = [each for each in every if each.severity is not Severity.ERROR]
+    reached = ("services", "disks") if status.exit_code != 4 else ("services",)
     return Diagnosis(
-        (*errors, *warnings), ("services", "disks", *examination.looked_at),
+        (*errors, *warnings), (*reached, *examination.looked_at),
         examination.checked_at, status.exit_code or (3 if errors else 0),
     )  # fmt: skip
 
@@ -86,29 +87,28 @@ class DoctorService:
             now: The time, with its zone; this moment when left out.
         """
         moment = now or datetime.now(UTC)
-        try:
-            anatomy = self.deployment.driver.anatomy()
-        except ConsoleError as error:
-            lost = checks.unseen("how the deployment is put together", error.message, error.hint)
-            return Examination((lost,), (), moment)
-        found: list[Finding] = []
-        looked = list(anatomy.looked_at)
-        anatomy = self._with_version(anatomy, found)
-        self._bucket(anatomy, found, looked)
-        found += checks.findings(anatomy, moment)
+        unseen: list[Unseen] = []
+        anatomy = _seen("how it is put together", self.deployment.driver.anatomy, unseen)
+        if anatomy is None:
+            return Examination(tuple(checks.unseen(unseen)), (), moment)
+        anatomy = self._with_version(anatomy, unseen)
+        of_bucket = self._of_bucket(anatomy, unseen)
+        anatomy = replace(anatomy, unseen=(*anatomy.unseen, *unseen))
+        found = [*(of_bucket or ()), *checks.findings(anatomy, moment)]
         found.sort(key=lambda each: each.severity is not Severity.ERROR)
-        return Examination(tuple(found), tuple(looked), moment)
+        looked = (*anatomy.looked_at, *(() if of_bucket is None else ("bucket",)))
+        return Examination(tuple(found), looked, moment)
 
-    def _with_version(self, anatomy: Anatomy, found: list[Finding]) -> Anatomy:
+    def _with_version(self, anatomy: Anatomy, unseen: list[Unseen]) -> Anatomy:
         """What the database itself says of its version, where it runs and is MySQL's kind."""
         part = _part(anatomy, Role.DATABASE)
         if part is None or not part.running:
             return anatomy  # the image tells as well
-        version = _seen("the version of the database", self._database_version, found)
-        parts = [
+        version = _seen("the version of the database", self._database_version, unseen)
+        parts = (
             replace(each, version=version) if version and each is part else each
             for each in anatomy.parts
-        ]
+        )
         return replace(anatomy, parts=tuple(parts))
 
     def _database_version(self) -> str:
@@ -119,29 +119,27 @@ class DoctorService:
 
         return MysqlDatabase(place).version()
 
-    def _bucket(self, anatomy: Anatomy, found: list[Finding], looked: list[str]) -> None:
+    def _of_bucket(self, anatomy: Anatomy, unseen: list[Unseen]) -> list[Finding] | None:
+        """What is wrong with the bucket; None where there is none, or it cannot be asked."""
         part = _part(anatomy, Role.STORE)
         if part is None:
-            return
+            return None
 
         def ask() -> list[Finding]:
             place = self.deployment.driver.artifact_store()
             if not isinstance(place, Bucket):
                 return []
-            return bucket.findings(place, part.name, _closed(part.name, place.name))
+            return bucket.findings(place, part.name, _closed(anatomy, part.name, place.name))
 
-        seen = _seen("whether the bucket is public", ask, found)
-        if seen is not None:
-            looked.append("the bucket")
-            found += seen
+        return _seen("the bucket", ask, unseen)
 
 
-def _seen(what: str, ask: Callable[[], T], found: list[Finding]) -> T | None:
-    """What a question brings; where it cannot be answered, that is a finding."""
+def _seen(what: str, ask: Callable[[], T], unseen: list[Unseen]) -> T | None:
+    """What a question brings; None where it cannot be answered, which is written down."""
     try:
         return ask()
     except ConsoleError as error:
-        found.append(checks.unseen(what, error.message, error.hint))
+        unseen.append(Unseen(what, error.message, error.hint))
         return None
 
 
@@ -149,7 +147,7 @@ def _part(anatomy: Anatomy, role: Role) -> Part | None:
     return next((part for part in anatomy.parts if part.role is role), None)
 
 
-def _closed(service: str, bucket_name: str) -> str:
+def _closed(anatomy: Anatomy, service: str, bucket_name: str) -> str:
     """How a bucket of the shipped store is made private, without a secret on the screen."""
     keys = "$(cat /run/stack-secrets/store-access-key):$(cat /run/stack-secrets/store-secret-key)"
     return (

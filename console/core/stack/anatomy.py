@@ -167,7 +167,7 @@ class Anatomy:
     """All of it.
 
     Attributes:
-        folder: Of the deployment; remedies are commands in it.
+        command: What stands before Compose's own words, for a remedy; "" without Compose.
         settings: The file with the settings, for a remedy.
         compose_file: Where services are changed by hand, for a remedy; "" without Compose.
         address_setting: Where it stands on which address the proxy listens.
@@ -177,7 +177,7 @@ class Anatomy:
         unseen: What should have been, and was not.
     """
 
-    folder: str = ""
+    command: str = ""
     settings: str = ""
     compose_file: str = ""
     address_setting: str = ""

@@ -66,11 +66,11 @@ def anatomy(project: ComposeProject) -> Anatomy:
     try:
         found = project.containers()
     except ConsoleError as error:
-        unseen.append(Unseen("the containers, only at their files", error.message, error.hint))
+        unseen.append(Unseen("the containers (only at the files)", error.message, error.hint))
     proxy = compose_proxy.config(project, found, unseen)
-    looked = [*LOOKED_AT, *(["the proxy's configuration"] if proxy.files or proxy.error else [])]
+    looked = [*LOOKED_AT, *(["proxy"] if proxy.files or proxy.error else [])]
     return Anatomy(
-        folder=str(root),
+        command=compose_proxy.command(root),
         settings=str(root / ".env"),
         compose_file=_compose_file(root),
         address_setting=f"BIND_ADDRESS in {root / '.env'}",

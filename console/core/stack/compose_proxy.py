@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
 
 INSIDE = "/etc/mlflow-proxy"
 MAIN = f"{INSIDE}/nginx.conf"
-RELOAD = f"docker compose exec {{}} sh {INSIDE}/reload.sh"
 # configure.sh writes this one when the proxy starts; every name's server includes the same file.
 SERVERS = "/run/mlflow-proxy/servers.conf"
 _OPTION = re.compile(r"nginx.* -c (\S+)")
+_NAMED = re.compile(r" in (/\S+):\d+")  # where nginx found a mistake
 _FILE = re.compile(r"^# configuration file (.+):$", re.M)  # a line of `nginx -T` before each file
+
+
+def command(root: Path) -> str:
+    """Compose for the project in a folder, from wherever it is typed."""
+    return f"docker compose --project-directory {shlex.quote(str(root))}"
 
 
 def config(
@@ -37,7 +43,7 @@ def config(
         unseen: Gets what could not be read.
     """
     name = project.name_of(Role.PROXY)
-    reload = RELOAD.format(name)
+    reload = f"{command(project.paths.root)} exec {name} sh {INSIDE}/reload.sh"
     container = found.get(name)
     try:
         if container is not None and container.status == "running":
@@ -63,7 +69,8 @@ def _asked(project: ComposeProject, name: str, container: Container, reload: str
     if code != 0:
         told = [line for line in errors.splitlines() if "emerg" in line] or errors.splitlines()
         error = clean(" ".join(told[:2]) or f"nginx ended with {code}", 400)
-        return ProxyConfig(name, outside=outside, reload=reload, error=error)
+        named = {path: _on_this_machine(path, outside) for path in _NAMED.findall(error)[:1]}
+        return ProxyConfig(name, outside=named, reload=reload, error=error)
     pieces = _FILE.split(said)
     texts = dict(zip(pieces[1::2], pieces[2::2], strict=True))
     if not texts:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from console.core.register import ROLE_LABEL
-from console.core.stack.driver import Health, Role, Service, State
+from console.core.stack.driver import Health, Role, Sample, Service, State
 from console.core.text import clean
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-FIRST_LOOK_SECONDS = 0.1
 # Shells' and Docker's own codes (docker-run(1), "Exit status").
 CODES = {
     125: "the engine could not start it",
@@ -38,20 +35,6 @@ HEALTH = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
-    """What a container uses.
-
-    Attributes:
-        cpu_percent: 100 is one core.
-        memory_limit_bytes: None where it is the machine's own.
-    """
-
-    cpu_percent: float | None
-    memory_bytes: int | None
-    memory_limit_bytes: int | None
-
-
 def role_of(labels: Mapping[str, str]) -> Role:
     """The role that a service's label names."""
     try:
@@ -65,28 +48,51 @@ def missing(name: str, role: Role, image: str) -> Service:
     return Service(name, role, State.STOPPED, Health.UNHEALTHY, "stopped", image)
 
 
-def service(name: str, container: Container, used: Used | None) -> Service:
-    """A service as its container is now."""
+def service(
+    name: str, container: Container, sample: Sample | None = None, oom: datetime | None = None
+) -> Service:
+    """A service as its container is now.
+
+    Args:
+        name: Of the service.
+        container: As the engine has just described it.
+        sample: What it uses.
+        oom: When something of it was last killed because memory ran out.
+    """
     attributes: dict[str, Any] = container.attrs
     now = attributes["State"]
     role = role_of(container.labels)
     state = _state(now, role)
-    ended = state is not State.RUNNING and moment(now.get("FinishedAt")) is not None
+    started, finished = moment(now.get("StartedAt")), moment(now.get("FinishedAt"))
+    ended = state is not State.RUNNING and finished is not None
+    health = _health(now, role, state)
     return Service(
         name=name,
         role=role,
         state=state,
-        health=_health(now, role, state),
-        reason=_reason(now, role, state),
+        health=health,
+        reason=_reason(now, role, state) or _memory_ran_out(state, health, oom, started),
         image=attributes["Config"]["Image"],
-        started_at=moment(now.get("StartedAt")),
+        started_at=started,
         restarts=attributes.get("RestartCount", 0),
-        cpu_percent=used.cpu_percent if used else None,
-        memory_bytes=used.memory_bytes if used else None,
-        memory_limit_bytes=used.memory_limit_bytes if used else None,
+        cpu_percent=sample.cpu_percent if sample else None,
+        memory_bytes=sample.memory_bytes if sample else None,
+        memory_limit_bytes=attributes["HostConfig"].get("Memory") or None,
         ports=_ports(attributes["NetworkSettings"].get("Ports") or {}),
         exit_code=now.get("ExitCode") if ended else None,
+        oom_killed_at=oom,
+        since=finished if ended else started,
     )
+
+
+def _memory_ran_out(
+    state: State, health: Health, oom: datetime | None, started: datetime | None
+) -> str:
+    """Why one that runs is not well as yet, when it was killed for memory just before."""
+    if oom is None or state is not State.RUNNING or health is Health.HEALTHY:
+        return ""
+    again = started is not None and started > oom
+    return "memory ran out and it was killed" + (", it has been started again" if again else "")
 
 
 def _state(now: Mapping[str, Any], role: Role) -> State:
@@ -160,6 +166,12 @@ def _ports(bindings: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def bound(container: Container) -> set[int]:
+    """The ports of this machine that a container holds."""
+    bindings = (container.attrs["NetworkSettings"].get("Ports") or {}).values()
+    return {int(each["HostPort"]) for hosts in bindings for each in hosts or ()}
+
+
 def moment(text: str | None) -> datetime | None:
     """A time of Docker's: RFC 3339 with nanoseconds; None for its year 1."""
     if not text or text.startswith("0001"):
@@ -168,49 +180,3 @@ def moment(text: str | None) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
-
-
-class Meter:
-    """Measures containers again and again."""
-
-    def __init__(self) -> None:
-        self._before: dict[str, tuple[int, float]] = {}
-
-    def read(self, container: Container) -> Used | None:
-        """Measure one container; the first look takes a tenth of a second, later ones compare.
-
-        None where it ended meanwhile.
-        """
-        import requests  # noqa: PLC0415  # imported with docker
-        from docker.errors import DockerException  # noqa: PLC0415  # as above
-
-        try:
-            if container.id not in self._before:
-                self._look(container)
-                time.sleep(FIRST_LOOK_SECONDS)
-            return self._look(container)
-        except (DockerException, requests.RequestException, KeyError):
-            return None
-
-    def _look(self, container: Container) -> Used:
-        key, client = str(container.id), container.client
-        assert client is not None  # noqa: S101  # it came from one
-        stats: dict[str, Any] = client.api.stats(key, stream=False, one_shot=True)
-        at, total = time.monotonic(), stats["cpu_stats"]["cpu_usage"]["total_usage"]
-        before, then = self._before.get(key, (total, at))
-        self._before[key] = (total, at)
-        # A container that was started anew counts from zero.
-        spent = total - before if total >= before else total
-        percent = spent / 1e9 / (at - then) * 100 if at > then else None
-        memory = stats["memory_stats"]
-        limit = container.attrs["HostConfig"].get("Memory") or None
-        return Used(percent, _memory(memory), limit)
-
-
-def _memory(stats: Mapping[str, Any]) -> int | None:
-    """As `docker stats` shows it: without the inactive page cache (cgroup v1 and v2 name it)."""
-    if "usage" not in stats:
-        return None
-    detail = stats.get("stats") or {}
-    cache = detail.get("total_inactive_file", detail.get("inactive_file", 0))
-    return int(stats["usage"] - cache) if cache < stats["usage"] else int(stats["usage"])

@@ -7,11 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from console.core.progress import Progress
 from console.core.stack.places import ArtifactStore, BackendStore
 from console.core.streams import Stream
+
+if TYPE_CHECKING:
+    from console.core.stack.anatomy import Anatomy
+    from console.core.stack.log_stream import LogStream
 
 
 class Role(StrEnum):
@@ -51,6 +55,20 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
+class Verb(StrEnum):
+    """What can be done to services."""
+
+    UP = "up"
+    DOWN = "down"
+    STOP = "stop"
+    START = "start"
+    RESTART = "restart"
+    RECREATE = "recreate"
+    PULL = "pull"
+    BUILD = "build"
+    DESTROY = "destroy"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something that needs a person.
@@ -84,6 +102,9 @@ class Service:
         memory_limit_bytes: None when there is no limit.
         ports: As "address:port".
         exit_code: Of its last end; None when it never ended.
+        oom_killed_at: When the kernel last killed something of it because memory ran out, as far
+            back as the driver remembers (minutes); None when it did not.
+        since: When it came into this state.
     """
 
     name: str
@@ -99,6 +120,129 @@ class Service:
     memory_limit_bytes: int | None = None
     ports: tuple[str, ...] = ()
     exit_code: int | None = None
+    oom_killed_at: datetime | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a running service uses at a moment; None stands for what is not known here.
+
+    Attributes:
+        cpu_percent: Since the sample before; 100 is one core.
+        memory_bytes: As `Service.memory_bytes`.
+        received: Over the network, bytes a second; `sent` as well.
+        read: From disks, bytes a second; `written` as well.
+        log_bytes: How much room its log takes on the disk.
+    """
+
+    service: str
+    at: datetime
+    cpu_percent: float | None = None
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    received: float | None = None
+    sent: float | None = None
+    read: float | None = None
+    written: float | None = None
+    processes: int | None = None
+    log_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One health check that was made of a service.
+
+    Attributes:
+        exit_code: 0 is healthy.
+        seconds: How long it took; None when it is not known.
+        output: What it said, without control sequences.
+    """
+
+    at: datetime
+    exit_code: int
+    seconds: float | None
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """All that is known of a service, for who looks closer; no secret stands in it.
+
+    Attributes:
+        checks: The last health checks, oldest first.
+        environment: Names and values; of what looks like a secret the value is "••••••".
+        mounts: Where it keeps data: the path inside, and what lies there.
+        raw: Everything as the driver has it, as indented JSON; secrets are masked.
+    """
+
+    checks: tuple[Check, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    mounts: tuple[tuple[str, str], ...] = ()
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """A call of the API straight to the tracking server, past the proxy.
+
+    Attributes:
+        http_status: None when nothing answered.
+        said: The beginning of its answer, or why there was none.
+    """
+
+    http_status: int | None
+    said: str
+
+    @property
+    def ok(self) -> bool:
+        """The API worked."""
+        return self.http_status == 200
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The file system that a service keeps its data on.
+
+    Attributes:
+        where: The volume or the folder.
+    """
+
+    service: str
+    where: str
+    total_bytes: int
+    free_bytes: int
+
+    @property
+    def used(self) -> float:
+        """The used part, 0 to 1."""
+        return 1 - self.free_bytes / self.total_bytes if self.total_bytes else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume that `destroy` removes.
+
+    Attributes:
+        bytes: What it holds; None when it is not known.
+    """
+
+    name: str
+    service: str
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program to be run on this terminal.
+
+    Attributes:
+        argv: No secret stands in it.
+        env: Variables beside our own.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +309,61 @@ class Driver(Protocol):
     def init(self, cancel: threading.Event) -> Iterator[Progress]:
         """Make what a new deployment needs; goes on where an interrupted call stopped."""
 
-    def up(self, services: Sequence[str], cancel: threading.Event) -> Iterator[Progress]:
-        """Start what is not running and wait until it listens."""
+    def act(
+        self, verb: Verb, services: Sequence[str], cancel: threading.Event
+    ) -> Iterator[Progress]:
+        """Start, stop or make services anew, and wait until what was started listens.
 
-    def down(self, services: Sequence[str], cancel: threading.Event) -> Iterator[Progress]:
-        """Stop what is running; no data is removed."""
+        Args:
+            verb: What to do; one that `capabilities` lacks is never asked for.
+            services: Which ones; all of them when empty. A job that is done is then left alone
+                by all but `up`.
+            cancel: Leaves off; what was done stays.
+        """
 
-    def services(self) -> list[Service]:
-        """The services as they are now, without asking the API."""
+    def services(self, measure: bool = True) -> list[Service]:
+        """The services as they are now, without asking the API.
 
-    def not_ours(self) -> Finding | None:
-        """Why no password may be sent to `url` now; None when our own server listens there."""
+        Args:
+            measure: Also what they use, which takes a fifth of a second.
+        """
+
+    def changes(self) -> Stream[datetime]:
+        """The moments at which a service started, ended, or changed its health.
+
+        It ends with an UnreachableError when what tells of it goes away.
+        """
+
+    def statistics(self) -> Stream[list[Sample]]:
+        """What the running services use, every two seconds."""
+
+    def inspect(self, service: str) -> Inspection:
+        """Look closer at one service."""
+
+    def direct(self) -> Direct | None:
+        """Call the API past the proxy; None where there is no proxy to go past."""
+
+    def rooms(self) -> list[Room]:
+        """The file systems that the data is on, as far as this account may know."""
+
+    def clients(self, seconds: float) -> int | None:
+        """How many people and programs called the API lately; None when nobody counts."""
+
+    def volumes(self) -> list[Volume]:
+        """What `Verb.DESTROY` would remove."""
+
+    def anatomy(self) -> Anatomy:
+        """How it is put together, for the doctor; raises ConsoleError when nothing can be said."""
+
+    def program(self, service: str, client: bool) -> Program:
+        """A shell in a service, or with `client` the database's own client."""
+
+    def not_ours(self, services: Sequence[Service] | None = None) -> Finding | None:
+        """Why no password may be sent to `url` now; None when our own server listens there.
+
+        Args:
+            services: As `services` has just given them, where somebody has them.
+        """
 
     def check_start(self) -> None:
         """What would keep `up` from starting, asked while the old server still runs.
@@ -205,8 +393,18 @@ class Driver(Protocol):
     def artifact_store(self) -> ArtifactStore:
         """Where the artifact store is; raises as `backend_store`."""
 
-    def logs(self, services: Sequence[str], tail: int, follow: bool) -> Stream[LogLine]:
-        """The last `tail` lines, in the order of time, then new ones as they come."""
+    def logs(
+        self, services: Sequence[str], tail: int | None, follow: bool,
+        since: datetime | None = None,
+    ) -> LogStream:  # fmt: skip
+        """The last lines, in the order of time, then with `follow` new ones as they come.
+
+        Args:
+            services: Which ones; all of them when empty.
+            tail: How many lines, of all of them together; None for all that are kept.
+            follow: Go on until the stream is closed.
+            since: None of those that are older.
+        """
 
     def run_in(
         self, role: Role, argv: Sequence[str], env: Mapping[str, str], cancel: threading.Event

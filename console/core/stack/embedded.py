@@ -6,10 +6,11 @@ again when it dies. It outlives the console; it is found again by pid *and* star
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,20 +27,30 @@ from console.core.errors import (
 )
 from console.core.progress import Progress
 from console.core.stack import embedded_setup, logs
+from console.core.stack.anatomy import Anatomy
 from console.core.stack.driver import (
     Capabilities,
+    Direct,
     Finding,
     Health,
-    LogLine,
+    Inspection,
+    Missing,
+    Program,
     Role,
+    Room,
+    Sample,
     Service,
     Severity,
     State,
+    Verb,
+    Volume,
 )
 from console.core.stack.embedded_setup import ADDRESS, MARKER
 from console.core.stack.environment import Environment
+from console.core.stack.log_stream import LogStream
 from console.core.stack.places import Folder, SqliteFile
-from console.core.stack.usage import Meter
+from console.core.stack.secrets_shown import mask
+from console.core.stack.usage import EACH_SECONDS, Meter
 from console.core.streams import Stream
 
 if TYPE_CHECKING:
@@ -52,6 +63,7 @@ START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 RECORD_SECONDS = 20.0
 LEAST_ROOM_BYTES = 1_000_000
+LOOK_SECONDS = 1.0
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -70,7 +82,15 @@ class Recorded(msgspec.Struct, frozen=True):
 class EmbeddedDriver:
     """Runs the tracking server of one deployment."""
 
-    capabilities = Capabilities()
+    capabilities = Capabilities({
+        "stack.recreate": Missing("an embedded server runs in no container"),
+        "stack.pull": Missing("an embedded server has no image"),
+        "stack.build": Missing("an embedded server has no image"),
+        "stack.destroy": Missing(
+            "an embedded deployment has no volumes; its data is a database and a folder in its own"
+        ),
+        "stack.shell": Missing("an embedded server runs in no container"),
+    })  # fmt: skip
 
     def __init__(self, deployment: Deployment) -> None:
         assert deployment.settings.server is not None  # noqa: S101  # the settings hold to it
@@ -109,9 +129,18 @@ class EmbeddedDriver:
 
     # Starting
 
-    def up(self, services: Sequence[str], cancel: threading.Event) -> Iterator[Progress]:
-        """Start the server unless it runs, and wait until it listens."""
+    def act(
+        self, verb: Verb, services: Sequence[str], cancel: threading.Event
+    ) -> Iterator[Progress]:
+        """Start or stop the one server."""
         self._check_names(services)
+        if verb in (Verb.DOWN, Verb.STOP, Verb.RESTART):
+            yield from self._stop()
+        if verb in (Verb.UP, Verb.START, Verb.RESTART):
+            yield from self._start(cancel)
+
+    def _start(self, cancel: threading.Event) -> Iterator[Progress]:
+        """Start the server unless it runs, and wait until it listens."""
         yield from self.init(cancel)
         with files.locked(self._paths.run / "driver.lock", "the server"):
             if self._supervisor() is None:
@@ -193,9 +222,8 @@ class EmbeddedDriver:
 
     # Stopping
 
-    def down(self, services: Sequence[str], cancel: threading.Event) -> Iterator[Progress]:
+    def _stop(self) -> Iterator[Progress]:
         """Stop the server and everything it started; a second call finds nothing to do."""
-        self._check_names(services)
         yield Progress("MLflow server: stopping")
         with files.locked(self._paths.run / "driver.lock", "the server"):
             supervisor = self._supervisor()
@@ -251,12 +279,12 @@ class EmbeddedDriver:
         """Processes of this deployment whose supervisor was killed."""
         return process.marked(MARKER, str(self._paths.root))
 
-    def services(self) -> list[Service]:
+    def services(self, measure: bool = True) -> list[Service]:
         """The one service: the tracking server."""
         recorded = self._recorded()
         supervisor = self._find(recorded)
         if supervisor is not None and recorded is not None:
-            return [self._running(recorded, supervisor)]
+            return [self._running(recorded, supervisor, measure)]
         left = self._stragglers() if recorded is None or recorded.exited_at is None else []
         if left:
             return [self._service(
@@ -272,7 +300,7 @@ class EmbeddedDriver:
             reason=reason or "stopped", exit_code=recorded.exit_code if recorded else None,
         )]  # fmt: skip
 
-    def _running(self, recorded: Recorded, supervisor: psutil.Process) -> Service:
+    def _running(self, recorded: Recorded, supervisor: psutil.Process, measure: bool) -> Service:
         alive = recorded.exited_at is None and recorded.child_pid is not None
         family = [supervisor, *process.children(supervisor)]
         return self._service(
@@ -283,14 +311,15 @@ class EmbeddedDriver:
             started_at=recorded.child_started_at,
             restarts=recorded.restarts,
             exit_code=recorded.exit_code,
+            measure=measure,
         )
 
     def _service(
         self, state: State, health: Health, family: Sequence[psutil.Process], *,
         reason: str, started_at: datetime | None = None, restarts: int = 0,
-        exit_code: int | None = None,
+        exit_code: int | None = None, measure: bool = True,
     ) -> Service:  # fmt: skip
-        used = self._meter.read(family) if family else None
+        used = self._meter.read(family) if family and measure else None
         return Service(
             name=SERVICE, role=Role.TRACKING, state=state, health=health, reason=reason,
             image=f"mlflow {self._server.mlflow}", started_at=started_at,
@@ -298,13 +327,78 @@ class EmbeddedDriver:
             cpu_percent=used.cpu_percent if used else None,
             memory_bytes=used.memory_bytes if used else None,
             ports=(f"{ADDRESS}:{self._server.port}",),
+            since=started_at,
         )  # fmt: skip
+
+    def changes(self) -> Stream[datetime]:
+        """From what the supervisor writes, and whether it lives."""
+
+        def produce(cancel: threading.Event, emit: Callable[[datetime], None]) -> None:
+            before = None
+            while not cancel.wait(LOOK_SECONDS):
+                recorded = self._recorded()
+                now = recorded, self._find(recorded) is not None
+                if before is not None and now != before:
+                    emit(datetime.now(UTC))
+                before = now
+
+        return Stream(produce)
+
+    def statistics(self) -> Stream[list[Sample]]:
+        """From the processes."""
+
+        def produce(cancel: threading.Event, emit: Callable[[list[Sample]], None]) -> None:
+            meter = Meter()
+            while not cancel.is_set():
+                family = self._family()
+                emit([meter.sample(SERVICE, family, self._log)] if family else [])
+                cancel.wait(EACH_SECONDS)
+
+        return Stream(produce)
+
+    def inspect(self, service: str) -> Inspection:
+        """How its process was started; nothing checks it but the console itself."""
+        self._check_names([service])
+        variables = embedded_setup.variables(self._server, self._paths)
+        shown = tuple((name, mask(name, value)) for name, value in sorted(variables.items()))
+        recorded = self._recorded()
+        raw = msgspec.json.format(msgspec.json.encode(recorded), indent=2).decode()
+        mounts = (
+            ("database", str(self._paths.database)),
+            ("artifacts", str(self._paths.artifacts)),
+        )
+        return Inspection(environment=shown, mounts=mounts, raw=raw)
+
+    def direct(self) -> Direct | None:
+        """There is no proxy to go past: the lock is in the server itself."""
+        return None
+
+    def rooms(self) -> list[Room]:
+        """Of the deployment's folder."""
+        root = self._paths.root
+        with files.explained(root):
+            usage = shutil.disk_usage(root)
+        return [Room(SERVICE, str(root), usage.total, usage.free)]
+
+    def clients(self, seconds: float) -> int | None:
+        """Nobody counts: the server's own log does not name them."""
+        return None
+
+    def volumes(self) -> list[Volume]:
+        return []
+
+    def anatomy(self) -> Anatomy:
+        """Nothing to judge but its disk: it listens on loopback, and keeps folders of its own."""
+        return Anatomy()
+
+    def program(self, service: str, client: bool) -> Program:
+        raise ConsoleError(self.capabilities.missing["stack.shell"].reason)
 
     def _family(self) -> list[psutil.Process]:
         supervisor = self._supervisor()
         return [supervisor, *process.children(supervisor)] if supervisor else self._stragglers()
 
-    def not_ours(self) -> Finding | None:
+    def not_ours(self, services: Sequence[Service] | None = None) -> Finding | None:
         """Whether our own server listens: any account can take a port that it has left."""
         port, family = self._server.port, self._family()
         ports = process.listening(family)
@@ -357,10 +451,13 @@ class EmbeddedDriver:
     def _log(self) -> Path:
         return self._paths.logs / "tracking.log"
 
-    def logs(self, services: Sequence[str], tail: int, follow: bool) -> Stream[LogLine]:
+    def logs(
+        self, services: Sequence[str], tail: int | None, follow: bool,
+        since: datetime | None = None,
+    ) -> LogStream:  # fmt: skip
         """The server's log."""
         self._check_names(services)
-        return logs.stream(self._log, SERVICE, tail, follow)
+        return logs.stream(self._log, SERVICE, tail, follow, since)
 
     def run_in(
         self, role: Role, argv: Sequence[str], env: Mapping[str, str], cancel: threading.Event

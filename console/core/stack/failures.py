@@ -34,6 +34,10 @@ _OTHER = re.compile(r"out-of-date database schema \(found version (\w+), but exp
 _ERROR = re.compile(r"error|exception|refused|denied|failed|fatal", re.I)
 
 
+# What others wait for comes first: the tracking server fails because its database does.
+ORDER = [Role.JOB, Role.DATABASE, Role.STORE, Role.TRACKING, Role.PROXY, Role.OTHER]
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A service that is broken, and the last lines of its log, oldest first."""
@@ -44,6 +48,10 @@ class Ended:
 
 class UnhealthyError(ConsoleError):
     """Compose waited for a service that runs and was not well when it looked."""
+
+
+class SchemaError(ConsoleError):
+    """The database and the tracking server are of different versions."""
 
 
 def is_broken(service: Service) -> bool:
@@ -57,19 +65,32 @@ def is_broken(service: Service) -> bool:
     return service.state in (State.EXITED, State.RESTARTING)
 
 
-def findings(services: Sequence[Service]) -> list[Finding]:
-    """What ended, is stopped or is not well while others run."""
+def findings(services: Sequence[Service], ended: Sequence[Ended]) -> list[Finding]:
+    """What ended, is stopped or is not well while others run; causes before what they cause.
+
+    Args:
+        services: All of them.
+        ended: The broken ones, with their logs.
+    """
+    said = {each.service.name: each for each in ended}
     found = []
-    for service in services:
+    for service in sorted(services, key=lambda each: ORDER.index(each.role)):
         down = service.role is not Role.JOB and service.state is State.STOPPED
-        if down or is_broken(service):
-            name = "unhealthy" if service.state is State.RUNNING else "service-ended"
-            found.append(Finding(
-                name, Severity.ERROR, service.name,
-                f"{service.name}: {service.reason or service.health}",
-                fix=f"mlflow-console up; mlflow-console logs {service.name} says more",
-            ))  # fmt: skip
+        if not (down or is_broken(service)):
+            continue
+        error = _of_service(said.get(service.name, Ended(service, [])))
+        found.append(Finding(
+            _id(service, error), Severity.ERROR, service.name, error.message, fix=error.hint
+        ))  # fmt: skip
     return found
+
+
+def _id(service: Service, error: ConsoleError) -> str:
+    if isinstance(error, DiskFullError):
+        return "disk-full"
+    if isinstance(error, SchemaError):
+        return "schema-mismatch"
+    return "unhealthy" if service.state is State.RUNNING else "service-ended"
 
 
 def explain(said: str, ended: Sequence[Ended]) -> ConsoleError:
@@ -136,40 +157,41 @@ def _image(name: str, said: str) -> str:
 
 
 def _of_services(ended: Sequence[Ended]) -> ConsoleError | None:
-    # What others wait for comes first: the tracking server fails because its database does.
-    order = [Role.JOB, Role.DATABASE, Role.STORE, Role.TRACKING, Role.PROXY, Role.OTHER]
-    for each in sorted(ended, key=lambda one: order.index(one.service.role)):
-        text = "\n".join(each.lines)
-        if FULL.search(text):
-            return DiskFullError(
-                f"{each.service.name}: its disk is full",
-                "Free some space there, then do it again.",
-            )
-        if each.service.role is Role.TRACKING and (problem := _of_schema(text)):
-            return problem
-        return ConsoleError(
-            f"{each.service.name}: {each.service.reason or 'it does not become healthy'}"
-            + (f": {reason}" if (reason := _reason(each.lines)) else ""),
-            f"`mlflow-console logs {each.service.name}` shows all that it said.",
+    first = min(ended, key=lambda each: ORDER.index(each.service.role), default=None)
+    return _of_service(first) if first else None
+
+
+def _of_service(each: Ended) -> ConsoleError:
+    name, text = each.service.name, "\n".join(each.lines)
+    if FULL.search(text):
+        return DiskFullError(
+            f"{name}: its disk is full", "Free some space there, then do it again."
         )
-    return None
+    if each.service.role is Role.TRACKING and (problem := _of_schema(text)):
+        return problem
+    reason = _reason(each.lines)
+    return ConsoleError(
+        f"{name}: {each.service.reason or 'it does not become healthy'}"
+        + (f": {reason}" if reason else ""),
+        f"`mlflow-console up` starts it; `mlflow-console logs {name}` shows all that it said.",
+    )
 
 
-def _of_schema(text: str) -> ConsoleError | None:
+def _of_schema(text: str) -> SchemaError | None:
     if match := _NEWER.search(text):
-        return ConsoleError(
+        return SchemaError(
             f"The database was migrated by a newer MLflow (its revision {match[1]} is unknown)",
             "Set MLFLOW_IMAGE in .env to that version, or restore a backup from before.",
         )
     if _HALF.search(text):
-        return ConsoleError(
+        return SchemaError(
             "The database was left half migrated: MySQL cannot take a broken migration back",
             "Restore the dump from before the upgrade, then `mlflow-console up`; where there are "
             "no runs yet, remove the database's volume instead. `mlflow-console logs tracking` "
             "names the step.",
         )
     if match := _OTHER.search(text):
-        return ConsoleError(
+        return SchemaError(
             f"The database has the schema of another MLflow (revision {match[1]}, this one wants "
             f"{match[2]})",
             "Of a newer one: set MLFLOW_IMAGE in .env to it. Of an older one: dump it first, "

@@ -6,7 +6,8 @@ while every call of its API is refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -15,9 +16,11 @@ from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, UnreachableError
 from console.core.http import Answer, Credentials
 from console.core.secrets import read_secret
-from console.core.stack.driver import Finding, Severity
+from console.core.stack.driver import Direct, Finding, Service, Severity
 from console.core.text import clean
 
+# How long the call may take; MLflow itself may be slow, a broken service is not waited for.
+PATIENCE_SECONDS, BROKEN_SECONDS = 5.0, 2.0
 CALL = "/api/2.0/mlflow/experiments/search?max_results=1"
 
 
@@ -31,6 +34,7 @@ class Api:
         http_status: None when nothing answered.
         version: MLflow's version, when it says so.
         error: The sentence when it did not work, else "".
+        direct: The same call past the proxy; None where there is none, or nobody needed it.
     """
 
     ok: bool
@@ -38,6 +42,7 @@ class Api:
     http_status: int | None
     version: str | None
     error: str
+    direct: Direct | None = None
 
 
 def stopped(deployment: Deployment) -> Api:
@@ -45,18 +50,25 @@ def stopped(deployment: Deployment) -> Api:
     return Api(False, deployment.settings.users.service_user, None, None, "It is stopped")
 
 
-def check(deployment: Deployment, url: str) -> tuple[Api, list[Finding]]:
-    """Call the API as the service user.
+def check(
+    deployment: Deployment,
+    services: Sequence[Service],
+    known: Api | None = None,
+    broken: bool = False,
+) -> tuple[Api, list[Finding]]:
+    """Call the API as the service user, and where that fails, look who is to blame.
 
     Args:
         deployment: Whose settings name the service user.
-        url: Where the tracking server answers.
+        services: As its driver has just given them.
+        known: What an earlier call learnt of the version; every host name was tried then.
+        broken: A service is known not to be well: a call that hangs is not waited for.
 
     Returns:
         The outcome, and what it found to be wrong.
     """
     user = deployment.settings.users.service_user
-    stranger = deployment.driver.not_ours()
+    stranger = deployment.driver.not_ours(services)
     if stranger:
         return Api(False, user, None, None, stranger.title), [stranger]
     try:
@@ -68,24 +80,70 @@ def check(deployment: Deployment, url: str) -> tuple[Api, list[Finding]]:
             fix="mlflow-console up",
         )  # fmt: skip
         return Api(False, user, None, None, finding.title), [finding]
+    url, seconds = deployment.driver.own_url, BROKEN_SECONDS if broken else PATIENCE_SECONDS
     try:
-        return _ask(deployment, url, credentials)
+        answer = http.get(url + CALL, credentials, seconds)
     except UnreachableError as error:
-        finding = Finding(
+        status, problem = None, Finding(
             "api-unreachable", Severity.ERROR, "tracking",
             f"MLflow does not answer: {error.message}", fix="mlflow-console restart",
         )  # fmt: skip
-        return Api(False, user, None, None, finding.title), [finding]
-
-
-def _ask(deployment: Deployment, url: str, credentials: Credentials) -> tuple[Api, list[Finding]]:
-    user = credentials.name
-    answer = http.get(url + CALL, credentials)
-    if answer.status != 200 or not _is_search_result(answer.body):
+    else:
+        if answer.status == 200 and _is_search_result(answer.body):
+            return _works(deployment, url, credentials, known)
+        status = answer.status
         problem = _problem(answer, user, deployment.driver.host_names_setting)
-        return Api(False, user, answer.status, None, problem.title), [problem]
-    version = clean(http.get(url + "/version", credentials).body.decode(errors="replace"), 40)
-    return Api(True, user, 200, version, ""), _refused_names(deployment, url, credentials)
+    direct = None if broken else deployment.driver.direct()
+    problem = blame(problem, direct) if direct else problem
+    if not broken and (direct is None or not direct.ok):
+        problem = _of_database(deployment, problem)
+    return Api(False, user, status, None, problem.title, direct), [problem]
+
+
+def _works(
+    deployment: Deployment, url: str, credentials: Credentials, known: Api | None
+) -> tuple[Api, list[Finding]]:
+    if known is not None and known.ok:
+        return known, []
+    said = http.get(url + "/version", credentials).body
+    version = clean(said.decode(errors="replace"), 40)
+    api = Api(True, credentials.name, 200, version, "", deployment.driver.direct())
+    return api, _refused_names(deployment, url, credentials)
+
+
+def blame(problem: Finding, direct: Direct) -> Finding:
+    """What the same call shows that goes past the proxy.
+
+    Args:
+        problem: What the call through the proxy showed.
+        direct: The one past it.
+    """
+    if direct.ok and problem.id in ("api-unreachable", "api-behind-proxy"):
+        return replace(
+            problem, id="proxy-fails", service="proxy",
+            title=f"MLflow works, but the proxy in front of it does not: {problem.title}",
+            fix="mlflow-console restart proxy; mlflow-console logs proxy says more",
+        )  # fmt: skip
+    if problem.id == "api-behind-proxy" and direct.http_status is None:
+        return replace(
+            problem, detail=direct.said,
+            title="The proxy works, but MLflow behind it does not answer",
+        )  # fmt: skip
+    return problem
+
+
+def _of_database(deployment: Deployment, problem: Finding) -> Finding:
+    """The database's own refusal, where MLflow fails because of it."""
+    if problem.id not in ("api-error", "api-unreachable", "api-behind-proxy"):
+        return problem
+    try:
+        deployment.database.revision()
+    except ConsoleError as error:
+        return replace(
+            problem, id="database-refuses", service="database", title=error.message,
+            detail=problem.title, fix=error.hint,
+        )  # fmt: skip
+    return problem
 
 
 def _problem(answer: Answer, user: str, names: str) -> Finding:

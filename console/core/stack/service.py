@@ -3,60 +3,25 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from console.core import setup
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, UnreachableError
-from console.core.operations import operation
+from console.core.format import plural
+from console.core.operations import OPERATIONS, operation
 from console.core.progress import Progress
-from console.core.stack import health
-from console.core.stack.driver import (
-    Finding,
-    Health,
-    LogLine,
-    Role,
-    Service,
-    Severity,
-    State,
-)
-from console.core.stack.health import Api
+from console.core.stack import actions, status, watch
+from console.core.stack.actions import Action
+from console.core.stack.driver import Inspection, Program, Sample, Verb, Volume
+from console.core.stack.log_stream import LogStream
+from console.core.stack.status import Status
 from console.core.streams import Stream
 from console.core.text import clean
 
-API_CHECK_SECONDS = 10.0
 SHOWN_AT_WORK = 10
-UNREACHED = ("api-unreachable", "port-changed", "port-taken", "starting")
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """The deployment as it is now; the JSON shape of `status`."""
-
-    deployment: str
-    driver: str
-    url: str
-    healthy: bool
-    services: tuple[Service, ...]
-    api: Api
-    findings: tuple[Finding, ...]
-    checked_at: datetime
-
-    @property
-    def stopped(self) -> bool:
-        """No service runs."""
-        return all(service.state in (State.STOPPED, State.EXITED) for service in self.services)
-
-    @property
-    def exit_code(self) -> int:
-        """0 healthy, 3 something is unhealthy, 4 it is stopped or nothing answers."""
-        if self.healthy:
-            return 0
-        unreached = any(finding.id in UNREACHED for finding in self.findings)
-        return 4 if self.stopped or unreached else 3
+LATELY_SECONDS = 60.0
 
 
 def _names(services: Sequence[str] = (), **_: object) -> str:
@@ -71,61 +36,66 @@ class StackService:
 
     @operation("stack.status")
     def status(self) -> Status:
-        """Look at every service and make one authenticated call of the API."""
-        services = self.deployment.driver.services()
-        return self._status(services, *self._check(services))
+        """Look at every service and make authenticated calls of the API."""
+        return status.look(self.deployment)
 
-    def watch(self, interval: float = 2.0) -> Stream[Status]:
-        """The status again and again: services every `interval` seconds, the API every ten.
+    def watch(self) -> Stream[Status]:
+        """The status again and again, at once when a service changes; it never fails."""
+        return watch.stream(self.deployment)
 
-        The API is asked at once when a service changes its state, and more often while the
-        deployment is not healthy, so that a repair is seen soon.
-        """
+    def statistics(self) -> Stream[list[Sample]]:
+        """What the running services use, every two seconds."""
+        return self.deployment.driver.statistics()
 
-        def produce(cancel: threading.Event, emit: Callable[[Status], None]) -> None:
-            asked, seen, outcome = 0.0, None, None
-            while not cancel.is_set():
-                services = self.deployment.driver.services()
-                states = [(service.name, service.state) for service in services]
-                due = time.monotonic() - asked > API_CHECK_SECONDS
-                if outcome is None or due or states != seen or not outcome[0].ok:
-                    outcome, asked, seen = self._check(services), time.monotonic(), states
-                emit(self._status(services, *outcome))
-                cancel.wait(interval)
-
-        return Stream(produce)
-
-    def _check(self, services: Sequence[Service]) -> tuple[Api, list[Finding]]:
-        if any(service.state is State.RUNNING for service in services):
-            api, findings = health.check(self.deployment, self.deployment.driver.own_url)
-            # A service that has ended is the cause, what the API says of it the consequence.
-            return api, [*self.deployment.driver.findings(services), *findings]
-        return health.stopped(self.deployment), [_stopped_finding(services)]
-
-    def _status(self, services: Sequence[Service], api: Api, findings: Sequence[Finding]) -> Status:
-        settings = self.deployment.settings
-        starting = any(finding.id == "starting" for finding in findings)
-        unwell = Health.STARTING if starting else Health.UNHEALTHY
-        judged = tuple(_judge(service, api, unwell) for service in services)
-        return Status(
-            deployment=settings.name,
-            driver=settings.driver,
-            url=self.deployment.driver.url,
-            healthy=api.ok
-            and all(service.health is Health.HEALTHY for service in judged)
-            and not any(finding.severity is Severity.ERROR for finding in findings),
-            services=judged,
-            api=api,
-            findings=tuple(findings),
-            checked_at=datetime.now(UTC),
-        )
+    def inspect(self, service: str) -> Inspection:
+        """Look closer at one service."""
+        return self.deployment.driver.inspect(service)
 
     @operation("stack.logs")
     def logs(
-        self, services: Sequence[str] = (), tail: int = 200, follow: bool = False
-    ) -> Stream[LogLine]:
-        """The last lines of the logs, and with `follow` the new ones as they come."""
-        return self.deployment.driver.logs(services, tail, follow)
+        self, services: Sequence[str] = (), tail: int | None = 200, follow: bool = False,
+        since: datetime | None = None,
+    ) -> LogStream:  # fmt: skip
+        """The last lines of the logs, and with `follow` the new ones as they come.
+
+        Args:
+            services: Which ones; all of them when empty.
+            tail: How many lines, of all of them together; None for all that are kept.
+            follow: Go on until the stream is closed.
+            since: None of those that are older.
+        """
+        return self.deployment.driver.logs(services, tail, follow, since)
+
+    # Starting and stopping
+
+    def perform(
+        self, operation_id: str, services: Sequence[str], cancel: threading.Event
+    ) -> Iterator[Progress]:
+        """Do one of the verbs below in a process of its own, which outlives this one.
+
+        When the same is being done already, it is followed and not begun again.
+
+        Args:
+            operation_id: "stack.up" and so on.
+            services: Which ones; all of them when empty.
+            cancel: Asks that process to leave off.
+
+        Raises:
+            BusyError: Something else is being done.
+            ConsoleError: As the verb.
+        """
+        self.deployment.refuse_when_read_only(OPERATIONS[operation_id])
+        yield from actions.follow(
+            self.deployment, actions.begin(self.deployment, operation_id, services), cancel
+        )
+
+    def current(self) -> Action | None:
+        """What is being done to the stack now, by whomever."""
+        return actions.current(self.deployment)
+
+    def follow(self, action: Action, cancel: threading.Event) -> Iterator[Progress]:
+        """What an action that somebody has begun reports, from its beginning."""
+        yield from actions.follow(self.deployment, action, cancel)
 
     @operation("stack.up", target=_names)
     def up(self, services: Sequence[str] = (), *, cancel: threading.Event) -> Iterator[Progress]:
@@ -135,59 +105,94 @@ class StackService:
             ConsoleError: It did not start, or the API refuses the service user.
         """
         yield from setup.complete(self.deployment, cancel)
-        yield from self.deployment.driver.up(services, cancel)
-        status = self.status()
-        if not status.api.ok:
-            fix = status.findings[0].fix if status.findings else ""
-            kind = UnreachableError if status.api.http_status is None else ConsoleError
-            raise kind(status.api.error, fix)
-        yield Progress(f"healthy at {status.url}")
+        yield from self._act(Verb.UP, services, cancel)
+        now = status.look(self.deployment, measure=False)
+        if not now.api.ok:
+            fix = now.findings[0].fix if now.findings else ""
+            kind = UnreachableError if now.api.http_status is None else ConsoleError
+            raise kind(now.api.error, fix)
+        yield Progress(f"healthy at {now.url}")
 
     @operation("stack.down", target=_names)
     def down(self, services: Sequence[str] = (), *, cancel: threading.Event) -> Iterator[Progress]:
         """Stop everything, or the named services; no data is removed."""
-        yield from self.deployment.driver.down(services, cancel)
+        yield from self._act(Verb.DOWN, services, cancel)
+
+    @operation("stack.stop", target=_names)
+    def stop(self, services: Sequence[str] = (), *, cancel: threading.Event) -> Iterator[Progress]:
+        """Stop, and keep what was made to run it."""
+        yield from self._act(Verb.STOP, services, cancel)
+
+    @operation("stack.start", target=_names)
+    def start(self, services: Sequence[str] = (), *, cancel: threading.Event) -> Iterator[Progress]:
+        """Start what was stopped, as it was."""
+        yield from self._act(Verb.START, services, cancel)
 
     @operation("stack.restart", target=_names)
     def restart(
         self, services: Sequence[str] = (), *, cancel: threading.Event
     ) -> Iterator[Progress]:
-        """Stop and start again."""
+        """Stop and start again; what was changed in the settings takes effect."""
         self.deployment.driver.check_start()
-        yield from self.deployment.driver.down(services, cancel)
         yield from setup.complete(self.deployment, cancel)
-        yield from self.deployment.driver.up(services, cancel)
+        yield from self._act(Verb.RESTART, services, cancel)
+
+    @operation("stack.recreate", target=_names)
+    def recreate(
+        self, services: Sequence[str] = (), *, cancel: threading.Event
+    ) -> Iterator[Progress]:
+        """Make the containers anew; the data stays."""
+        yield from self._act(Verb.RECREATE, services, cancel)
+
+    @operation("stack.pull", target=_names)
+    def pull(self, services: Sequence[str] = (), *, cancel: threading.Event) -> Iterator[Progress]:
+        """Fetch the images; what runs is not touched."""
+        yield from self._act(Verb.PULL, services, cancel)
+
+    @operation("stack.build", target=_names)
+    def build(self, services: Sequence[str] = (), *, cancel: threading.Event) -> Iterator[Progress]:
+        """Build the images that are built here; what runs is not touched."""
+        yield from self._act(Verb.BUILD, services, cancel)
+
+    @operation("stack.destroy")
+    def destroy(
+        self, services: Sequence[str] = (), *, cancel: threading.Event
+    ) -> Iterator[Progress]:
+        """Stop everything and remove its volumes: every run, artifact and password in them."""
+        yield from self._act(Verb.DESTROY, services, cancel)
+
+    def volumes(self) -> list[Volume]:
+        """What `destroy` would remove."""
+        return self.deployment.driver.volumes()
+
+    @operation("stack.shell", target=lambda service, client=False: service)
+    def shell(self, service: str, client: bool = False) -> Program:
+        """A shell in a service, or with `client` the database's own client; the caller runs it."""
+        return self.deployment.driver.program(service, client)
+
+    def _act(
+        self, verb: Verb, services: Sequence[str], cancel: threading.Event
+    ) -> Iterator[Progress]:
+        lacking = self.deployment.driver.capabilities.missing.get(f"stack.{verb}")
+        if lacking is not None:
+            raise ConsoleError(f"{OPERATIONS[f'stack.{verb}'].summary}: {lacking.reason}")
+        yield from self.deployment.driver.act(verb, services, cancel)
 
     def at_work(self) -> list[str]:
-        """Who would be interrupted now, one line each: the runs that are RUNNING."""
+        """Who would be interrupted now, one line each: runs that are RUNNING, and clients."""
         try:
             runs = self.deployment.database.running(limit=SHOWN_AT_WORK)
         except ConsoleError:
-            return []  # no database yet, or one that cannot be read: nobody writes to it either
-        return [
+            runs = []  # no database yet, or one that cannot be read: nobody writes to it either
+        lines = [
             clean(
                 f"run {run.name} of {run.user or 'somebody'} in {run.experiment} is RUNNING "
                 + (f"since {run.started_at:%Y-%m-%d %H:%M} UTC" if run.started_at else "")
             )
             for run in runs
         ]
-
-
-def _stopped_finding(services: Sequence[Service]) -> Finding:
-    for service in services:
-        done = service.role is Role.JOB and service.health is Health.HEALTHY
-        if service.state in (State.EXITED, State.RESTARTING) and not done:
-            return Finding(
-                "service-ended", Severity.ERROR, service.name,
-                f"{service.name}: {service.reason}", fix="mlflow-console up",
-            )  # fmt: skip
-    return Finding("stopped", Severity.ERROR, "", "It is stopped", fix="mlflow-console up")
-
-
-def _judge(service: Service, api: Api, unwell: Health) -> Service:
-    """Give the tracking server the health that its API shows."""
-    if service.role is not Role.TRACKING or service.health is not Health.UNKNOWN:
-        return service
-    if api.ok:
-        return replace(service, health=Health.HEALTHY)
-    return replace(service, health=unwell, reason=api.error)
+        try:
+            clients = self.deployment.driver.clients(LATELY_SECONDS)
+        except ConsoleError:
+            clients = None
+        return [*lines, f"{plural(clients, 'client')} in the last minute"] if clients else lines

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widget import Widget
 
+from console.core.stack.driver import Finding
 from console.core.text import clean
 from console.tui.modals.modal import Modal
 from console.tui.widgets.facts import Facts, Part
@@ -46,3 +47,12 @@ class DetailModal(Modal[None]):
     def action_copy(self) -> None:
         if self.copies:
             self.send(self.copies)
+
+
+def of_finding(finding: Finding) -> DetailModal:
+    """What a finding means; `y` sends its remedy."""
+    pairs = (
+        ("what to do", finding.fix), ("what was seen", finding.detail),
+        ("service", finding.service),
+    )  # fmt: skip
+    return DetailModal(finding.title, pairs, copies=finding.fix)

@@ -15,7 +15,7 @@ from console.core import format as fmt
 from console.core.errors import ConsoleError
 from console.core.experiments.service import Experiment
 from console.core.stack.driver import Finding, Service, Severity, State
-from console.core.stack.service import Status
+from console.core.stack.status import Status
 from console.core.storage.service import Usage
 from console.core.text import clean
 from console.core.users.service import User
@@ -62,6 +62,9 @@ class HomeScreen(AreaScreen):
     def on_mount(self) -> None:
         self.console.status_changed.subscribe(self, self.show_status)
         self.console.usage_changed.subscribe(self, self.show_usage)
+        self.console.examination_changed.subscribe(
+            self, lambda _: self.show_status(self.console.status)
+        )
         self.show_status(self.console.status)
         self.show_usage(self.console.usage)
 
@@ -88,7 +91,7 @@ class HomeScreen(AreaScreen):
             (f"{sign} ", tone), (words, "bold"), *self._around(status, words)
         )
         self._show_services(status)
-        self._show_findings(status.findings)
+        self._show_findings([*status.findings, *self.console.concerns()])
         up = status.api.ok
         if up != self._was_up:
             self._was_up = up
@@ -260,16 +263,13 @@ class HomeScreen(AreaScreen):
         """Say what the finding under the cursor means."""
         finding = self.findings.get(self.query_one("#findings", Table).key or "")
         if finding is not None:
-            from console.tui.modals.detail import DetailModal  # noqa: PLC0415  # first use
+            from console.tui.modals.detail import of_finding  # noqa: PLC0415  # first use
 
-            pairs = (
-                ("what to do", finding.fix), ("what was seen", finding.detail),
-                ("service", finding.service),
-            )  # fmt: skip
-            self.app.push_screen(DetailModal(finding.title, pairs, copies=finding.fix))
+            self.app.push_screen(of_finding(finding))
 
     def action_refresh(self) -> None:
         self.console.look()
+        self.console.examine()
         self._count_users()
         self._count_experiments()
 

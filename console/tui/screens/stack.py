@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from textwrap import wrap
@@ -17,9 +17,8 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Tab, Tabs
 
 from console.core import format as fmt
-from console.core.progress import Progress
 from console.core.stack.driver import Role, Service, State
-from console.core.stack.service import Status
+from console.core.stack.status import Status
 from console.core.text import clean
 from console.tui.area import AreaScreen
 from console.tui.log_source import LogSource
@@ -34,7 +33,6 @@ TAIL = 200
 SETTLE_SECONDS = 0.15
 NAME = 20
 INDENT = 12
-Verb = Callable[..., Iterator[Progress]]
 WHY = Column("why", 14, 60)
 STARTED = Column("started", 9)
 USED = (Column("CPU", 6, right=True), Column("memory", 8, right=True))
@@ -167,12 +165,12 @@ class StackScreen(AreaScreen):
         self.console.bring_up()
 
     def action_down(self) -> None:
-        self._interrupt("Stop", "Stopping", self.deployment.stack.down, "is stopped")
+        self._interrupt("Stop", "Stopping", "stack.down", "is stopped")
 
     def action_restart(self) -> None:
-        self._interrupt("Restart", "Restarting", self.deployment.stack.restart, "is up again")
+        self._interrupt("Restart", "Restarting", "stack.restart", "is up again")
 
-    def _interrupt(self, does: str, title: str, verb: Verb, then: str) -> None:
+    def _interrupt(self, does: str, title: str, operation_id: str, then: str) -> None:
         from console.tui.modals.confirm import ConfirmModal  # noqa: PLC0415  # first use
 
         name = self.deployment.name
@@ -180,12 +178,14 @@ class StackScreen(AreaScreen):
             f"{does} {name}?", does, _stops(self.console.status),
             learn=self.deployment.stack.at_work,
         )  # fmt: skip
-        self.app.push_screen(modal, partial(self._confirmed, title, verb, f"{name} {then}"))
+        self.app.push_screen(modal, partial(self._confirmed, title, operation_id, f"{name} {then}"))
 
-    def _confirmed(self, title: str, verb: Verb, then: str, yes: bool | None) -> None:
+    def _confirmed(self, title: str, operation_id: str, then: str, yes: bool | None) -> None:
         if yes:
             self.console.perform(
-                f"{title} {self.deployment.name}", lambda cancel: verb(cancel=cancel), then
+                f"{title} {self.deployment.name}",
+                lambda cancel: self.deployment.stack.perform(operation_id, (), cancel),
+                then,
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from console.core.stack.driver import Health, Role, Service, Severity, State
-from console.core.stack.service import Status
+from console.core.stack.status import Status
 from console.core.text import clean
 
 RUN_SIGNS = {
