@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
@@ -18,12 +19,14 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.signal import Signal
 
+from console.core.text import clean
 from console.tui import calls, themes
 from console.tui.areas import AREAS, HOME, area_of
 from console.tui.caller import Caller, Listener
 from console.tui.messages import Delivery, Live, Session
 from console.tui.modals.modal import Modal
 from console.tui.screens.opening import OpeningScreen
+from console.tui.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,10 +37,13 @@ if TYPE_CHECKING:
     from console.core.doctor.service import Examination
     from console.core.errors import ConsoleError
     from console.core.operations import Operation
+    from console.core.progress import Progress
     from console.core.register import Known
-    from console.core.stack.driver import Finding
+    from console.core.stack.actions import Action
+    from console.core.stack.driver import Finding, Sample
     from console.core.stack.status import Status
     from console.core.storage.service import Usage
+    from console.core.streams import Stream
     from console.tui.modals.progress import Work
 
     Opener = Callable[[str | None], Session | list[Known]]
@@ -94,6 +100,11 @@ class ConsoleApp(App[int], Caller):
         self._examined: frozenset[object] | None = None
         self.status_changed: Signal[Live[Status]] = Signal(self, "status")
         self.usage_changed: Signal[Live[Usage]] = Signal(self, "usage")
+        self.statistics = Statistics()
+        self.statistics_changed: Signal[Statistics] = Signal(self, "statistics")
+        self._measured: Stream[list[Sample]] | None = None
+        self._measures = False
+        self._outlive: set[threading.Event] = set()
         self.examination_changed: Signal[Live[Examination]] = Signal(self, "examination")
         self.animation_level = "none"
         themes.use(self)
@@ -180,6 +191,44 @@ class ConsoleApp(App[int], Caller):
             self.session.watch.listen(
                 partial(told, self._status_seen), partial(told, self._status_failed)
             )
+            self.ask(self.deployment.stack.current, self._going_on, self._status_failed, "action")
+
+    def measure(self, wanted: bool) -> None:
+        """Read the statistics of the services while a screen that shows them is seen."""
+        self._measures = wanted
+        if not wanted or self.session is None:
+            stream, self._measured = self._measured, None
+            if stream is not None:
+                stream.close()
+        elif self._measured is None:
+            self.ask(self.deployment.stack.statistics, self._measuring, self._not_measured,
+                     group="statistics")  # fmt: skip
+
+    def _measuring(self, stream: Stream[list[Sample]]) -> None:
+        if not self._measures or self._measured is not None:
+            stream.close()
+            return
+        self._measured = stream
+
+        def told(samples: list[Sample]) -> None:
+            self.post_message(Delivery(partial(self._samples, stream, samples)))
+
+        def failed(error: ConsoleError) -> None:
+            self.post_message(Delivery(partial(self._not_measured, error, stream)))
+
+        stream.listen(told, failed)
+
+    def _samples(self, stream: Stream[list[Sample]], samples: list[Sample]) -> None:
+        if stream is self._measured:
+            self.statistics.add(samples)
+            self.statistics_changed.publish(self.statistics)
+
+    def _not_measured(self, _: ConsoleError, stream: Stream[list[Sample]] | None = None) -> None:
+        """The status says what is wrong; when that is over, it is measured again."""
+        if stream is self._measured:
+            self._measured = None
+            self.statistics.add(())
+            self.statistics_changed.publish(self.statistics)
 
     def look(self) -> None:
         """Look at the services now, and not only when the watch comes round."""
@@ -188,6 +237,8 @@ class ConsoleApp(App[int], Caller):
     def _status_seen(self, status: Status) -> None:
         self.status = Live(status)
         self.status_changed.publish(self.status)
+        if self._measures and status.services:
+            self.measure(True)  # where the engine was gone in between
         # What the doctor looks at changes only when services are made, and not all by themselves.
         there = frozenset(
             (each.name, each.image, each.ports)
@@ -265,14 +316,31 @@ class ConsoleApp(App[int], Caller):
 
         self.push_screen(ProgressModal(title, work), ended)
 
+    def act(self, title: str, operation_id: str, services: Sequence[str], then: str) -> None:
+        """Do a verb of the stack in a process of its own, which a lost terminal leaves alone."""
+
+        def work(cancel: threading.Event) -> Iterator[Progress]:
+            self._outlive.add(cancel)
+            return self.deployment.stack.perform(operation_id, services, cancel)
+
+        self.perform(title, work, then)
+
+    def _going_on(self, action: Action | None) -> None:
+        """Show what somebody has begun, or this person before the terminal was lost."""
+        if action is None:
+            return
+
+        def work(cancel: threading.Event) -> Iterator[Progress]:
+            self._outlive.add(cancel)
+            return self.deployment.stack.follow(action, cancel)
+
+        who = " ".join([action.verb, *action.services])
+        self.perform(f"{clean(who)}, begun by {clean(action.by)}", work, f"{clean(who)} is done")
+
     def bring_up(self) -> None:
         """Bring the stack up."""
         name = self.deployment.name
-        self.perform(
-            f"Bringing {name} up",
-            lambda cancel: self.deployment.stack.perform("stack.up", (), cancel),
-            f"{name} is up",
-        )  # fmt: skip
+        self.act(f"Bringing {name} up", "stack.up", (), f"{name} is up")
 
     # Going about
 
@@ -331,14 +399,14 @@ class ConsoleApp(App[int], Caller):
 
     def _hung_up(self) -> None:
         """Leave without a word: there is no terminal any more to restore."""
-        self._close()
+        self._close(self._outlive)
         os._exit(128 + signal.SIGHUP)
 
-    def _close(self) -> None:
+    def _close(self, spared: Container[threading.Event] = ()) -> None:
         from console.core.streams import hub  # noqa: PLC0415  # first use
 
         hub.close()
-        calls.leave(LEAVE_SECONDS)
+        calls.leave(LEAVE_SECONDS, spared)
 
 
 class OpenedApp(ConsoleApp):

@@ -13,7 +13,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -102,9 +102,14 @@ class Early(Generic[T]):
         return self._value  # type: ignore[return-value]  # there is one where there is no error
 
 
-def leave(seconds: float) -> None:
-    """Ask every running call to end and give them a moment to write down that they did."""
-    calls = list(_running.items())
+def leave(seconds: float, spared: Container[threading.Event] = ()) -> None:
+    """Ask every running call to end and give them a moment to write down that they did.
+
+    Args:
+        seconds: How long that moment is.
+        spared: The events of calls that are not asked: others do their work, and go on.
+    """
+    calls = [(thread, stop) for thread, stop in _running.items() if stop not in spared]
     for _, stop in calls:
         stop.set()
     end = time.monotonic() + seconds

@@ -17,7 +17,18 @@ from console.core.progress import Progress
 from console.core.secrets import Secret
 from console.core.settings import PersonSettings
 from console.core.stack.actions import Action
-from console.core.stack.driver import Finding, Health, LogLine, Role, Service, Severity, State
+from console.core.stack.driver import (
+    Finding,
+    Health,
+    Inspection,
+    LogLine,
+    Role,
+    Sample,
+    Service,
+    Severity,
+    State,
+    Volume,
+)
 from console.core.stack.health import Api
 from console.core.stack.log_lines import Raw
 from console.core.stack.log_stream import Emit, LogStream
@@ -172,6 +183,8 @@ class FakeStack:
     now: Status = field(default_factory=status)
     lines: list[LogLine] = field(default_factory=list)
     working: list[str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    inspection: Inspection = field(default_factory=Inspection)
     done: list[str] = field(default_factory=list)
     block: threading.Event | None = None
     fails: ConsoleError | None = None
@@ -230,6 +243,19 @@ class FakeStack:
 
     def current(self) -> Action | None:
         return None
+
+    def statistics(self) -> Stream[list[Sample]]:
+        def produce(cancel: threading.Event, emit: Callable[[list[Sample]], None]) -> None:
+            emit(self.samples)
+            cancel.wait()
+
+        return Stream(produce)
+
+    def inspect(self, service: str) -> Inspection:
+        return self.inspection
+
+    def volumes(self) -> list[Volume]:
+        return [Volume("lab_database", "database", 243_000_000)]
 
 
 @dataclass

@@ -109,7 +109,7 @@ async def test_search_goes_up_from_the_newest_and_back() -> None:
         assert marked(app).endswith("INFO: line 195 ok")
         assert said(app, "#state") == "held  300 lines  match 10 of 10"
         assert len(view(app).lines) == 300
-        await press(pilot, "N", "N")
+        await press(pilot, "p", "p")
         assert marked(app).endswith("line 175 ok")
         await press(pilot, "n")
         assert marked(app).endswith("line 185 ok")
@@ -130,16 +130,16 @@ async def test_search_looks_at_what_the_filter_shows() -> None:
         await press(pilot, "2", "l", "slash", *"7", "enter", "f", *"disk", "enter")
         assert said(app, "#state").endswith("match 6 of 6")
         await press(pilot, "i")
-        await press(pilot, "N")
+        await press(pilot, "p")
         assert said(app, "#state").endswith("not found")
 
 
 async def test_errors_are_jumped_to() -> None:
     async with opened(fake(LINES)) as (app, pilot):
-        await press(pilot, "2", "l", "E")
+        await press(pilot, "2", "l", "b")
         assert marked(app).endswith("disk 17 is full")
         assert said(app, "#state").endswith("error 6 of 6")
-        await press(pilot, "E", "E")
+        await press(pilot, "b", "b")
         assert said(app, "#state").endswith("error 4 of 6")
         await press(pilot, "e")
         assert said(app, "#state").endswith("error 5 of 6")
@@ -247,7 +247,7 @@ async def test_lines_that_come_are_filtered_too() -> None:
         await source.add(pilot, "disk 99 is full", "nothing")
         assert view(app).lines[-1].endswith("disk 99 is full")
         assert len(view(app).lines) == 7
-        await press(pilot, "E")
+        await press(pilot, "b")
         await source.add(pilot, "ERROR: disk 100")
         await press(pilot, "e")
         assert marked(app).endswith("ERROR: disk 100")

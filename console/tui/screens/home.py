@@ -21,6 +21,7 @@ from console.core.text import clean
 from console.core.users.service import User
 from console.tui.area import WIDE, AreaScreen
 from console.tui.messages import Live
+from console.tui.statistics import Statistics
 from console.tui.widgets import state
 from console.tui.widgets.facts import Facts, Part
 from console.tui.widgets.table import Cell, Column, Row, Table, fit, pad
@@ -30,6 +31,8 @@ from console.tui.widgets.table import Cell, Column, Row, Table, fit, pad
 OTHER_LINES = 15
 # The columns of a service after its name, and how long that may get before it is cut.
 STATE, CPU, MEMORY, ADDRESS, NAME = 11, 6, 9, 24, 17
+# Two minutes of CPU; on 80 columns there is room where the names are short.
+SPARK, WIDE_SPARK, NARROW_NAME = 6, 12, 9
 
 
 class HomeScreen(AreaScreen):
@@ -65,10 +68,15 @@ class HomeScreen(AreaScreen):
         self.console.examination_changed.subscribe(
             self, lambda _: self.show_status(self.console.status)
         )
+        self.console.statistics_changed.subscribe(self, self._show_statistics)
         self.show_status(self.console.status)
         self.show_usage(self.console.usage)
 
+    def on_screen_suspend(self) -> None:
+        self.console.measure(False)
+
     def on_screen_resume(self) -> None:
+        self.console.measure(True)
         self._count_users()
         if self._was_up:
             self._count_experiments()
@@ -127,6 +135,11 @@ class HomeScreen(AreaScreen):
             checked = ""
         return ["  " if beside else "\n  ", fit(rest, width - 2), (checked, "dim")]
 
+    def _show_statistics(self, _: Statistics) -> None:
+        live = self.console.status
+        if live.value is not None and live.error is None:
+            self._show_services(live.value)
+
     def _show_services(self, status: Status) -> None:
         services = state.ordered(status.services)
         done = [each for each in services if state.is_done(each)]
@@ -166,11 +179,15 @@ class HomeScreen(AreaScreen):
         sign, tone, word = state.of_service(service)
         line: list[Part] = [(sign, tone), f" {pad(clean(service.name), width)} ",
                             (f"{word:<{STATE}}", tone)]  # fmt: skip
-        if service.cpu_percent is not None:
-            line.append(f"{f'{service.cpu_percent:.0f} %':>{CPU}}")
-        if service.memory_bytes is not None:
-            line.append(f"{fmt.size(service.memory_bytes):>{MEMORY}}")
         wide = self.size.width >= WIDE
+        used = self.console.statistics.newest.get(service.name) or service
+        if used.cpu_percent is not None:
+            line.append(f"{f'{used.cpu_percent:.0f} %':>{CPU}}")
+            if wide or width <= NARROW_NAME:
+                spark = self.console.statistics.spark(service.name, WIDE_SPARK if wide else SPARK)
+                line.append((f" {spark:>{WIDE_SPARK if wide else SPARK}}", "accent"))
+        if used.memory_bytes is not None:
+            line.append(f"{fmt.size(used.memory_bytes):>{MEMORY}}")
         if wide and service.ports:
             line.append((f"   {fit(state.addresses(service.ports), ADDRESS)}", "dim"))
         reason = state.why(service)
