@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from benchmarks.deployment import CONSOLE, sample
 from benchmarks.figure import Figure
@@ -20,7 +21,7 @@ def figures() -> Iterator[Figure]:
     with sample() as env:
         yield from _start(env)
         yield from _areas_and_quit(env)
-        yield from _idle(env)
+        yield from idle(env, "1", "Home", Bounds(40, 1))
 
 
 def _start(env: dict[str, str]) -> Iterator[Figure]:
@@ -62,15 +63,34 @@ def _areas_and_quit(env: dict[str, str]) -> Iterator[Figure]:
         yield Figure("q with everything open", terminal.wait_for_end(), "s", 1.0)
 
 
-def _idle(env: dict[str, str]) -> Iterator[Figure]:
+class Bounds(NamedTuple):
+    """What a screen may cost in a minute in which nothing happens: kB, seconds, MB."""
+
+    written: float
+    cpu: float
+    memory: float | None = None
+
+
+def idle(env: dict[str, str], key: str, screen: str, bounds: Bounds) -> Iterator[Figure]:
+    """What a screen costs while nothing happens, statistics on.
+
+    Args:
+        env: Names the deployment.
+        key: Of the screen.
+        screen: Its name.
+        bounds: What it may cost.
+    """
     with Terminal([CONSOLE], env, columns=200, rows=50) as terminal:
         terminal.wait_for("healthy")
-        terminal.read(10)
-        written, used = terminal.written, terminal.cpu_seconds()
+        terminal.send(key)
+        terminal.read(8)
+        before, written = terminal.cpu_seconds(), terminal.written
         terminal.read(IDLE_SECONDS)
-        bytes_written = terminal.written - written
-        cpu = terminal.cpu_seconds() - used
-        yield Figure("idle on Home, 60 s at 200x50: written", bytes_written / 1e3, "kB", 40)
-        yield Figure("idle on Home, 60 s at 200x50: CPU", cpu, "s", 1.0)
+        what = f"idle on {screen}, {IDLE_SECONDS} s at 200x50"
+        kilobytes = (terminal.written - written) / 1e3
+        yield Figure(f"{what}: written", kilobytes, "kB", bounds.written)
+        yield Figure(f"{what}: CPU", terminal.cpu_seconds() - before, "s", bounds.cpu)
+        if bounds.memory is not None:
+            yield Figure(f"{what}: PSS", terminal.pss() / 1e6, "MB", bounds.memory)
         terminal.send("q")
         terminal.wait_for_end()

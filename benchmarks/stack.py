@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from benchmarks.console_figures import Bounds, idle
 from benchmarks.deployment import console, home
 from benchmarks.figure import Figure
 from benchmarks.load import CONNECTIONS, Load, Target
@@ -64,6 +65,8 @@ def figures() -> Iterator[Figure]:
     with _running() as (directory, env):
         small = _pss_at_rest(directory)
         yield Figure(MEMORY, small / GIB, "GiB", 0.9)
+        yield from idle(env, "1", "Home of the stack", Bounds(60, 1.5, 110))
+        yield from idle(env, "2", "Stack", Bounds(150, 2.1))
         with closing(Load()) as load:
             yield from _requests(directory, load)
         (directory / "empty.cnf").touch()

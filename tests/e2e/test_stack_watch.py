@@ -295,3 +295,42 @@ def test_the_volumes_are_listed_and_go_only_by_name(tmp_path: Path) -> None:
                               capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert not set(engine.docker("volume", "ls", "--quiet").split()) & names
+
+
+def test_an_engine_that_stops_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = list(engine.images().values())
+    with engine.own_engine(images) as own:
+        monkeypatch.setenv("DOCKER_HOST", own.address)
+        with stacks.stack(tmp_path / "lab") as made:
+            deployments.up(made)
+            with watched(made) as watch:
+                own.stop()
+                status = watch.names("engine-unreachable")
+                assert status.exit_code == 4
+                code, found = told(made)
+                assert code == 4
+                assert found["engine-unreachable"].startswith("The Docker engine is not running")
+                # What needs no engine goes on.
+                assert [each.name for each in made.users.list()] == ["mlflow-console"]
+                own.start()
+                watch.recovers()
+            assert told(made) == (0, {})
+
+
+def test_a_docker_context_is_followed(
+    tmp_path: Path, running: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    address = "unix:///var/run/docker.sock"
+    for words in (["create", "there", "--docker", f"host={address}"],
+                  ["create", "nowhere", "--docker", "host=unix:///nonexistent/docker.sock"],
+                  ["use", "there"]):  # fmt: skip
+        engine.docker("context", *words)
+    code, found = told(running)
+    assert (code, found) == (0, {})
+    engine.docker("context", "use", "nowhere")
+    code, found = told(running)
+    assert code == 4
+    assert "/nonexistent/docker.sock" in found["engine-unreachable"]

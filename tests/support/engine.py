@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from tests.images.recipes import RESULT, WANTED
@@ -89,3 +93,60 @@ def wait_until(condition: Callable[[], T], seconds: float = 60, what: str = "") 
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
         time.sleep(0.1)
     return value
+
+
+@contextmanager
+def own_engine(images: Sequence[str]) -> Iterator[OwnEngine]:
+    """An engine of the test's own beside the machine's, which may be stopped; needs root.
+
+    Args:
+        images: What it is given from the machine's engine.
+    """
+    require_engine()
+    if os.geteuid() != 0:
+        unavailable("only root can start an engine")
+    # A short path: those of sockets have at most 107 bytes.
+    directory = Path(tempfile.mkdtemp(prefix="own-"))
+    engine = OwnEngine(directory)
+    try:
+        engine.start()
+        save = subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE)
+        subprocess.run(["docker", "--host", engine.address, "load"], stdin=save.stdout, check=True,
+                       capture_output=True)  # fmt: skip
+        assert save.wait() == 0
+        yield engine
+    finally:
+        engine.stop()
+        shutil.rmtree(directory)
+
+
+class OwnEngine:
+    """A dockerd with a socket, data and networks of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._child: subprocess.Popen[bytes] | None = None
+        self.address = f"unix://{directory}/docker.sock"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        root = self._directory
+        with (root / "engine.log").open("a") as log:
+            self._child = subprocess.Popen(
+                ["dockerd", "--host", self.address, "--data-root", f"{root}/data", "--exec-root",
+                 f"{root}/exec", "--pidfile", f"{root}/pid", "--bridge", "none",
+                 "--default-address-pool", "base=10.213.0.0/16,size=24"],
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        wait_until(self._answers, 60, f"the engine answers; {root}/engine.log")
+
+    def _answers(self) -> bool:
+        command = ["docker", "--host", self.address, "version"]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+    def stop(self) -> None:
+        """End it with everything that it runs; a second call does nothing."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.terminate()
+            child.wait(60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -18,7 +19,10 @@ from textual.widgets import ContentSwitcher, Tab, Tabs
 from console.core import format as fmt
 from console.core.errors import ConsoleError
 from console.core.operations import OPERATIONS
+from console.core.regular import Regular
+from console.core.stack import health
 from console.core.stack.driver import Inspection, Role, Service, State
+from console.core.stack.log_filter import Wanted
 from console.core.stack.status import Status
 from console.core.text import clean
 from console.tui.area import AreaScreen
@@ -95,7 +99,7 @@ class StackScreen(AreaScreen):
         tabs.can_focus = False
         yield tabs
         with ContentSwitcher(initial="tail"):
-            yield LogView(id="tail", named=False)
+            yield LogView(id="tail", named=False, wanted=unchecked())
             with VerticalScroll(id="details"):
                 yield Facts(id="facts")
 
@@ -289,6 +293,15 @@ class StackScreen(AreaScreen):
             self.actions.destroy()
         elif operation_id:
             self.actions.do(operation_id, () if scope == "all" else (service,))
+
+
+def unchecked() -> Wanted:
+    """All lines but those of the console's own checks, and of the container's: one a few seconds.
+
+    They would push everything else off, and be redrawn for ever.
+    """
+    call = re.escape(health.CALL)
+    return Wanted(pattern=Regular(f"GET.{{1,100}}{call}"), inverse=True)
 
 
 def offered(service: Service) -> list[Option]:

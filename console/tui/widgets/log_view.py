@@ -75,7 +75,8 @@ class LogView(ScrollView, can_focus=True):
         """It follows, or does not any more."""
 
     def __init__(
-        self, *, named: bool = True, keep: int = KEEP, id: str | None = None,  # noqa: A002  # Textual's name
+        self, *, named: bool = True, keep: int = KEEP, wanted: Wanted | None = None,
+        id: str | None = None,  # noqa: A002  # Textual's name
     ) -> None:  # fmt: skip
         super().__init__(id=id)
         self.named = named
@@ -86,12 +87,13 @@ class LogView(ScrollView, can_focus=True):
         self.mark = -1
         self.found: Regular | None = None
         self.empty = ""
-        self.shown = Shown(most_lines=keep)
+        self._wanted = wanted or Wanted()
+        self.shown = Shown(self._wanted, most_lines=keep)
         self._selection = self.shown.selection
-        self._wanted = Wanted()
         self._roles: Mapping[str, Role] = {}
         self._width = 0
         self._known = 0
+        self._drawn_of: tuple[object, ...] = ()
         self._longest = 0
         self._gone = 0
         self._row = 0  # of the line on top, which row is the first that is seen
@@ -161,6 +163,10 @@ class LogView(ScrollView, can_focus=True):
     def changed(self) -> None:
         """More lines came, or the oldest ones went."""
         names = self.shown.store.names
+        now = (self._selection, len(self._selection), self._selection.gone, len(names))
+        if now == self._drawn_of:
+            return  # of what came, nothing is wanted
+        self._drawn_of = now
         if len(names) > self._known:
             self._known = len(names)
             self._width = min(NAME, max(self._width, *(cell_len(clean(n, NAME)) for n in names)))
