@@ -19,7 +19,8 @@ SUMMARY = """Run your own MLflow: its services, users, experiments and storage.
 Without a command, on a terminal, it opens the console; elsewhere it prints the status.
 
 Exit codes: 0 done, and healthy for status; 1 failed; 2 the command line is wrong; 3 it answered
-but is unhealthy; 4 it is stopped or cannot be reached; 130 cancelled by you.
+but is unhealthy, or doctor found an error (warnings alone are 0); 4 it is stopped or cannot be
+reached; 130 cancelled by you.
 """
 
 app = typer.Typer(

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from console.core.deployment import Deployment
 from console.core.doctor import checks, support
@@ -36,6 +32,7 @@ from console.core.stack.anatomy import (
 from console.core.stack.driver import Finding, Role, Severity
 from console.core.stack.places import SqliteFile
 from console.core.stack.status import Status
+from tests.support import certificates
 from tests.tui import fake
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -52,22 +49,9 @@ def part(role: Role, image: str, data: str = "", **changes: object) -> Part:
     return replace(base, **changes)  # type: ignore[arg-type]  # the tests name real fields
 
 
-def certificate(host: str = "mlflow.lab", days: float = 60, names: str = "") -> Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(NOW - timedelta(days=90))
-        .not_valid_after(NOW + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(names or host)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM)
-    return Certificate(host, f"/srv/lab/certs/{host}.crt", pem)
+def certificate(days: float = 60, name: str = "mlflow.lab") -> Certificate:
+    pem, _ = certificates.certificate("mlflow.lab", days, [name], NOW)
+    return Certificate("mlflow.lab", "/srv/lab/certs/mlflow.lab.crt", pem)
 
 
 def proxy_config(changed: Callable[[str], str] = str) -> ProxyConfig:
@@ -167,7 +151,7 @@ BROKEN: list[tuple[str, Severity, str, Anatomy]] = [
     ("certificate-ended", Severity.ERROR, "proxy",
      anatomy(certificates=(certificate(days=-1),))),
     ("certificate-of-another-name", Severity.WARNING, "proxy",
-     anatomy(certificates=(certificate(names="other.lab"),))),
+     anatomy(certificates=(certificate(name="other.lab"),))),
     ("certificate-unreadable", Severity.ERROR, "proxy",
      anatomy(certificates=(Certificate("mlflow.lab", "/srv/lab/certs/mlflow.lab.crt", b"none"),))),
     ("plain-http-public", Severity.ERROR, "proxy", anatomy(PUBLIC, certificates=())),

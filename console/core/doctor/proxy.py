@@ -26,7 +26,8 @@ def findings(anatomy: Anatomy) -> list[Finding]:
     if config.error:
         return [Finding(
             "proxy-config-broken", Severity.ERROR, config.service,
-            f"{config.service}: nginx cannot use its configuration and would not start again",
+            f"{config.service}: nginx cannot use its configuration as it is now; an older one "
+            "goes on",
             clean(config.error, 400),
             f"mend {clean(', '.join(config.outside.values()) or 'what it names', 300)}; then "
             f"{config.reload}",

@@ -151,6 +151,6 @@ def _closed(anatomy: Anatomy, service: str, bucket_name: str) -> str:
     """How a bucket of the shipped store is made private, without a secret on the screen."""
     keys = "$(cat /run/stack-secrets/store-access-key):$(cat /run/stack-secrets/store-secret-key)"
     return (
-        f'docker compose exec {service} sh -c \'MC_HOST_here="http://{keys}@127.0.0.1:9000" '
-        f"mc anonymous set none here/{bucket_name}'"
+        f"{anatomy.command} exec {service} sh -c "
+        f"'MC_HOST_here=\"http://{keys}@127.0.0.1:9000\" mc anonymous set none here/{bucket_name}'"
     )
