@@ -18,6 +18,8 @@ from tests.support import unavailable
 
 LABEL = "mlflow-console-test=1"
 
+BRIDGE = "own-engine0"
+
 T = TypeVar("T")
 
 
@@ -108,6 +110,11 @@ def own_engine(images: Sequence[str]) -> Iterator[OwnEngine]:
     # A short path: those of sockets have at most 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix="own-"))
     engine = OwnEngine(directory)
+    # With no bridge of its own it would take the machine's engine's away.
+    for words in (["add", BRIDGE, "type", "bridge"], ["set", BRIDGE, "up"]):
+        subprocess.run(["ip", "link", *words], check=True, capture_output=True)
+    subprocess.run(["ip", "address", "add", "10.212.0.1/24", "dev", BRIDGE], check=True,
+                   capture_output=True)  # fmt: skip
     try:
         engine.start()
         save = subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE)
@@ -118,6 +125,7 @@ def own_engine(images: Sequence[str]) -> Iterator[OwnEngine]:
     finally:
         engine.stop()
         shutil.rmtree(directory)
+        subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
 
 
 class OwnEngine:
@@ -134,7 +142,7 @@ class OwnEngine:
         with (root / "engine.log").open("a") as log:
             self._child = subprocess.Popen(
                 ["dockerd", "--host", self.address, "--data-root", f"{root}/data", "--exec-root",
-                 f"{root}/exec", "--pidfile", f"{root}/pid", "--bridge", "none",
+                 f"{root}/exec", "--pidfile", f"{root}/pid", "--bridge", BRIDGE,
                  "--default-address-pool", "base=10.213.0.0/16,size=24"],
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
