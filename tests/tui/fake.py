@@ -411,3 +411,28 @@ class Fake:
         app = OpenedApp(self.session(), opener)
         app.who = "alice@gpu1"
         return app
+
+
+def ill_stack() -> Fake:
+    """A stack that runs and is put together badly."""
+    fake = Fake.compose()
+    fake.doctor.looked_at = ("volumes", "images", "ports", "passwords", "logs", "host names",
+                             "certificates", "proxy", "bucket")  # fmt: skip
+    close = (
+        "docker compose --project-directory /srv/mlflow exec store sh -c 'MC_HOST_here=\"http://"
+        "$(cat /run/stack-secrets/store-access-key):$(cat /run/stack-secrets/store-secret-key)"
+        "@127.0.0.1:9000\" mc anonymous set none here/mlflow'"
+    )
+    fake.doctor.findings = (
+        Finding("bucket-public", Severity.ERROR, "store",
+                "store: the bucket mlflow is public: whoever reaches the store may list and read "
+                "artifacts", "without a key it answers: list and read", close),
+        Finding("database-published", Severity.ERROR, "database",
+                "database: the database can be reached from elsewhere: every address, port 3306"),
+        Finding("version-unsupported", Severity.WARNING, "database",
+                "database: MySQL 5.7 has had no fixes since 2023-10-31"),
+        Finding("logs-unlimited", Severity.WARNING, "",
+                "The logs of database and store grow without a limit"),
+        Finding("nasty", Severity.WARNING, NASTY, f"{NASTY} {NASTY}"),
+    )  # fmt: skip
+    return fake

@@ -15,7 +15,7 @@ from console.core.errors import UnreachableError
 from console.core.progress import Progress
 from console.core.stack.driver import LogLine
 from console.tui.app import ConsoleApp
-from tests.tui.fake import NASTY, NOW, Fake, FakeStack, FakeUsers, broken_stack, stopped
+from tests.tui.fake import NASTY, NOW, Fake, FakeStack, FakeUsers, broken_stack, ill_stack, stopped
 from tests.tui.helpers import LARGE, SMALL, press, settle
 
 Compare = Callable[..., bool]
@@ -43,6 +43,7 @@ PICTURES: dict[str, tuple[Callable[[], Fake], tuple[str, ...]]] = {
     "run": (Fake, ("4", "enter", "enter")),
     "storage": (Fake, ("5",)),
     "storage-runs": (Fake, ("5", "enter")),
+    "doctor": (Fake, ("8",)),
     "help": (Fake, ("5", "question_mark")),
     "compose-home": (Fake.compose, ()),
     "compose-stack": (Fake.compose, ("2", "j")),
@@ -50,6 +51,9 @@ PICTURES: dict[str, tuple[Callable[[], Fake], tuple[str, ...]]] = {
     "compose-logs": (Fake.compose, ("2", "l")),
     "compose-stop": (Fake.compose, ("2", "x")),
     "compose-storage": (Fake.compose, ("5",)),
+    "compose-ill-home": (ill_stack, ()),
+    "compose-doctor": (ill_stack, ("8",)),
+    "compose-doctor-detail": (ill_stack, ("8", "enter")),
     "compose-broken-home": (lambda: Fake.compose(broken_stack()), ()),
     "compose-broken-stack": (lambda: Fake.compose(broken_stack()), ("2",)),
     "compose-broken-details": (lambda: Fake.compose(broken_stack()), ("2", "t")),
