@@ -333,7 +333,14 @@ def test_a_damaged_database_is_not_taken_for_another_program(answering: Deployme
     try:
         with database.open("r+b") as file:
             file.write(b"not a database at all" * 100)
-        check_database_failure(deployment, {400, 500})
+        status = deployment.stack.status()
+        assert status.api.http_status in {400, 500}
+        [finding] = status.findings
+        assert (finding.id, finding.service) == ("database-refuses", "database")
+        assert str(database) in finding.title
+        assert "backup" in finding.fix
+        assert "sqlite3" in finding.detail
+        assert status.exit_code == 3
     finally:
         deployments.down(deployment)
         database.write_bytes(good)

@@ -141,7 +141,7 @@ def _of_database(deployment: Deployment, problem: Finding) -> Finding:
     except ConsoleError as error:
         return replace(
             problem, id="database-refuses", service="database", title=error.message,
-            detail=problem.title, fix=error.hint,
+            detail=f"{problem.title}: {problem.detail}", fix=error.hint,
         )  # fmt: skip
     return problem
 
