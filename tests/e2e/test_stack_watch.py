@@ -187,10 +187,18 @@ def test_an_older_schema_under_a_newer_mlflow(running: Deployment) -> None:
         watch.recovers()
 
 
+def limit(name: str, memory: str) -> None:
+    """Set a container's limit; while it holds more, or starts again, the engine refuses."""
+    words = ["docker", "update", "--memory", memory, "--memory-swap", memory, name]
+    engine.wait_until(
+        lambda: subprocess.run(words, check=False, capture_output=True).returncode == 0, 60
+    )
+
+
 def test_a_container_that_runs_out_of_memory(running: Deployment) -> None:
     with watched(running) as watch:
         name = container(running, "proxy")
-        engine.docker("update", "--memory", "32m", "--memory-swap", "32m", name)
+        limit(name, "64m")
         try:
             # Whatever eats the memory, the kernel kills in this container alone.
             subprocess.run(["docker", "exec", name, "sh", "-c", "head -c 200m /dev/zero | tail"],
@@ -201,7 +209,7 @@ def test_a_container_that_runs_out_of_memory(running: Deployment) -> None:
             _, found = told(running)
             assert any("memory ran out" in title for title in found.values())
         finally:
-            engine.docker("update", "--memory", "2g", "--memory-swap", "2g", name)
+            limit(name, "2g")
         watch.recovers()
 
 
