@@ -325,7 +325,7 @@ class Driver(Protocol):
         """The services as they are now, without asking the API.
 
         Args:
-            measure: Also what they use, which takes a fifth of a second.
+            measure: Also what they use, which takes a second.
         """
 
     def changes(self) -> Stream[datetime]:

@@ -59,7 +59,7 @@ def look(deployment: Deployment, measure: bool = True) -> Status:
 
     Args:
         deployment: Which one.
-        measure: Also what the services use, which takes a fifth of a second.
+        measure: Also what the services use, which takes a second.
 
     Raises:
         SettingsError: Its settings cannot be meant.
