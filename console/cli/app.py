@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import console
-from console.cli import deployments, doctor, experiments, runs, stack, storage, users
+from console.cli import deployments, doctor, experiments, notify, runs, stack, storage, users
 from console.cli.context import Session
 from console.cli.output import Output
 from console.core.errors import NoDeploymentError
@@ -33,7 +33,7 @@ for area in (deployments, stack, doctor):
     area.register(app)
 for name, part in (
     ("users", users.app), ("experiments", experiments.app), ("runs", runs.app),
-    ("storage", storage.app),
+    ("storage", storage.app), ("notify", notify.app),
 ):  # fmt: skip
     app.add_typer(part, name=name)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FLAGS = ("--read-only", "--yes", "--quiet")
 VALUED = "--deployment"
-PASSWORD_COMMANDS = ("add", "passwd", "init")
+PASSWORD_COMMANDS = ("add", "passwd", "init", "on", "test")
 
 
 def hoisted(arguments: Sequence[str]) -> list[str]:

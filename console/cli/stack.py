@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from console.cli.context import Json, JsonLines, Session, on_terminal, one_form, session, verb
+from console.cli.notify import NOTIFY_HELP, report
 from console.cli.tables import Cell, Column, Marked, Tone
 from console.core import process
 from console.core.errors import CancelledError, UsageError
@@ -144,17 +145,27 @@ def shell(
     raise typer.Exit(process.on_this_terminal(program.argv, program.env))
 
 
-def status(context: typer.Context, json: Json = False) -> None:
-    raise typer.Exit(show_status(session(context), json))
+def status(
+    context: typer.Context,
+    json: Json = False,
+    *,
+    tell: Annotated[bool, typer.Option("--notify", help=NOTIFY_HELP)] = False,
+) -> None:
+    call = session(context)
+    if not tell:
+        raise typer.Exit(show_status(call, json))
+    told = call.deployment.notify.send()
+    code = show_status(call, json, told.status)
+    raise typer.Exit(report(call, told) or code)
 
 
-def show_status(call: Session, json: bool) -> int:
-    """Write the status.
+def show_status(call: Session, json: bool, taken: Status | None = None) -> int:
+    """Write the status, as it was taken or as it is now.
 
     Returns:
         The exit code that tells it to a script.
     """
-    now = call.deployment.stack.status()
+    now = taken or call.deployment.stack.status()
     if json:
         call.output.json(now)
         return now.exit_code

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from console.core.database.service import DatabaseService
     from console.core.doctor.service import DoctorService
     from console.core.experiments.service import ExperimentsService, RunsService
+    from console.core.notify.service import NotifyService
     from console.core.stack.driver import Driver
     from console.core.stack.service import StackService
     from console.core.storage.service import StorageService
@@ -43,6 +44,16 @@ class Paths:
     @property
     def service_secret(self) -> Path:
         return self.root / "secrets" / "service-user"
+
+    @property
+    def notify_urls(self) -> Path:
+        """Where messages go; the addresses hold tokens."""
+        return self.root / "secrets" / "notify-urls"
+
+    @property
+    def notified(self) -> Path:
+        """What was told to whom."""
+        return self.run / "notified.json"
 
     @property
     def audit(self) -> Path:
@@ -166,6 +177,12 @@ class Deployment:
         from console.core.doctor.service import DoctorService  # noqa: PLC0415  # first use
 
         return DoctorService(self)
+
+    @functools.cached_property
+    def notify(self) -> NotifyService:
+        from console.core.notify.service import NotifyService  # noqa: PLC0415  # first use
+
+        return NotifyService(self)
 
     @contextlib.contextmanager
     def change(self, operation: Operation, target: str) -> Iterator[None]:

@@ -93,6 +93,22 @@ OPERATIONS: dict[str, Operation] = {
         Operation("runs", "show", "Parameters, metrics and tags of a run", Risk.READ),
         Operation("storage", "usage", "Bytes and objects an experiment and run", Risk.READ),
         Operation("doctor", "doctor", "What is wrong or will be, and what to do", Risk.READ),
+        Operation(
+            "notify", "show", "Where messages go, and the timer that looks", Risk.READ,
+            cli_only=True,
+        ),
+        Operation(
+            "notify", "on", "Send messages when something goes wrong, by a systemd timer",
+            Risk.WRITE, cli_only=True,
+        ),
+        Operation("notify", "test", "Send a message now", Risk.WRITE, cli_only=True),
+        Operation(
+            "notify", "off", "Send no more messages; remove the timer", Risk.WRITE, cli_only=True
+        ),
+        Operation(
+            "notify", "send", "Tell what appeared or ended since the last message", Risk.READ,
+            cli_only=True, option="status --notify",
+        ),
     )
 }  # fmt: skip
 

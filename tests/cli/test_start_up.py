@@ -10,7 +10,7 @@ import pytest
 
 from console.core.deployment import Deployment
 
-LATE = {"mlflow", "docker", "minio", "pymysql", "textual"}
+LATE = {"apprise", "mlflow", "docker", "minio", "pymysql", "textual"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-LATE = ("mlflow", "docker", "minio", "pymysql")
+LATE = ("apprise", "mlflow", "docker", "minio", "pymysql")
 
 
 @pytest.mark.parametrize("module", ["console.cli.main", "console.tui.app", "console.core.setup"])
