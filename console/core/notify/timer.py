@@ -124,9 +124,10 @@ class Timer:
             ConsoleError: systemd does not run this machine; with the line for cron.
         """
         if not BOOTED.is_dir():
+            line = units.cron_line(self._directory, every)
             raise ConsoleError(
                 "systemd does not run this machine, so there is no timer; the addresses are kept",
-                f"cron does the same, a line for `crontab -e`: {units.cron_line(self._directory, every)}",
+                f"cron does the same, a line for `crontab -e`: {line}",
             )
 
     def install(self, planned: Sequence[Unit]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.core.errors import ConsoleError, UsageError
+from console.core.text import clean
 
 PROGRAM = "mlflow-console"
 SHORTEST, LONGEST = 10, 86_400
@@ -72,7 +73,7 @@ def interval(text: str) -> int:
     Raises:
         UsageError: It is none, or one that nobody can want.
     """
-    found = re.fullmatch(r"(\d{1,6})(s|min|m|h|d)", text.strip())
+    found = re.fullmatch(r"([0-9]{1,6})(s|min|m|h|d)", text.strip())
     seconds = int(found[1]) * SECONDS[found[2]] if found else 0
     if not SHORTEST <= seconds <= LONGEST:
         raise UsageError(f"{text!r} is no interval from {SHORTEST}s to 24h", "Give one like 5m.")
@@ -91,13 +92,19 @@ def units(folder: Path, name: str, directory: Path, every: int) -> tuple[Unit, U
     Raises:
         ConsoleError: This installation has no program that systemd could start.
     """
+    started = os.fsdecode(program())
+    if re.search("[\x00-\x1f\x7f\"'\\\\]", started):
+        raise ConsoleError(
+            f"systemd starts no program whose path has quotes in it: {clean(started)}",
+            "Install mlflow-console elsewhere.",
+        )
     description = f"mlflow-console: what is wrong with {name}"
     about = {"mark": mark(directory), "description": description}
     carried = [f"Environment={quoted(f'{key}={value}')}" for key, value in handed_on()]
     words = ["--deployment", os.fsdecode(directory), "status", "--notify", "--quiet"]
     service = SERVICE.format(
         **about,
-        program=quoted(os.fsdecode(program())),
+        program=quoted(started),
         arguments=" ".join(argument(word) for word in words),
         environment="".join(f"{line}\n" for line in carried),
     )
@@ -180,8 +187,9 @@ def program() -> Path:
 
 def cron_line(directory: Path, every: int) -> str:
     """A line for `crontab -e`, which knows minutes and hours only."""
-    minutes, hours = max(1, every // 60), min(23, every // 3_600)
-    at = f"0 */{hours} * * *" if hours else f"*/{minutes} * * * *"
+    minutes, hours = max(1, every // 60), every // 3_600
+    at = f"*/{minutes} * * * *" if not hours else f"0 */{hours} * * *"
+    at = "0 0 * * *" if hours > 23 else at
     words: Sequence[str] = (
         os.fsdecode(program()), "--deployment", os.fsdecode(directory), "status", "--notify",
         "--quiet",
