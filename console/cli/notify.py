@@ -59,7 +59,11 @@ def _timer(timer: TimerState) -> Iterator[tuple[str, Cell]]:
     else:
         yield "timer", Marked(f"{timer.unit} does not run", Tone.WARN)
     if timer.last_run:
-        yield "last run", f"{exact(timer.last_run)}  exit code {timer.last_exit_code}"
+        code = timer.last_exit_code
+        yield (
+            "last run",
+            f"{exact(timer.last_run)}  " + ("goes on" if code is None else f"exit code {code}"),
+        )
     if timer.next_run:
         yield "next run", exact(timer.next_run)
     yield "note", timer.note

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from tests.images.build import Builder, in_engine
 from tests.images.programs import ImageError, Programs
-from tests.images.recipes import AUTHORITIES, RESULT, WANTED, Base, Image
+from tests.images.recipes import AUTHORITIES, EVERY, RESULT, WANTED, Base, Image
 
 OLDEST_GO = (1, 21)
 """The first Go that gets itself the newer one that a module asks for."""
@@ -117,7 +117,7 @@ def ensure() -> int:
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     with alone(cache / "lock"):
-        missing = [image for image in WANTED.values() if not in_engine(image.tag)]
+        missing = [image for image in EVERY if not in_engine(image.tag)]
         if missing:
             for left in cache.glob("tmp-*"):
                 shutil.rmtree(left)
@@ -141,7 +141,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Interrupted; what is finished stays, and the next call goes on.", file=sys.stderr)
         return 130
-    print(f"{made} of {len(WANTED)} images made in {time.monotonic() - started:.1f} s: {RESULT}")
+    print(f"{made} of {len(EVERY)} images made in {time.monotonic() - started:.1f} s: {RESULT}")
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,6 +131,16 @@ class Image:
         return f"mlflow-console-test/{self.name}:{fingerprint(*made_from)}"
 
 
+def own_suite() -> str:
+    """A Debian that this checkout's Python runs in: the machine's own, where it is Debian's Python.
+
+    Any other Python brings itself along; bookworm's systemd knows both versions of cgroups.
+    """
+    release = platform.freedesktop_os_release()
+    ours = sys.base_prefix == "/usr" and release.get("ID") == "debian"
+    return release.get("VERSION_CODENAME", "bookworm") if ours else "bookworm"
+
+
 TRIXIE = Base("trixie")
 SID = Base("sid")
 
@@ -148,6 +159,7 @@ MLFLOW = Image(
 MYSQL = Image("mysql", SID, folder=HERE / "mysql")
 STORE = Image("store", TRIXIE, folder=HERE / "store", programs=(MINIO, MC))
 NGINX = Image("nginx", TRIXIE, folder=HERE / "nginx")
+SYSTEMD = Image("systemd", Base(own_suite()), folder=HERE / "systemd")
 
 WANTED = {
     "MLFLOW_IMAGE": MLFLOW,
@@ -156,3 +168,6 @@ WANTED = {
     "PROXY_IMAGE": NGINX,
 }
 """Variables of a deployment's .env, and the images that they take."""
+
+EVERY = (*WANTED.values(), SYSTEMD)
+"""All images; the last one is no part of a stack."""

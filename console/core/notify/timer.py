@@ -39,7 +39,10 @@ class TimerState:
         active: systemd waits for its next moment.
         enabled: It comes back after a boot.
         every_seconds: None when it is not installed.
-        last_exit_code: Of the last run; as for `status`, and 1 when a message was refused.
+        last_run: When it was begun.
+        last_exit_code: Of the last run; as for `status`, and 1 when a message was refused. None
+            while it goes on.
+        next_run: None while a run goes on.
         note: What a person should know of it; may be "".
     """
 
@@ -181,14 +184,14 @@ class Timer:
             service = self._properties(self._service)
         except ConsoleError as error:
             return TimerState(self.unit, True, note=error.message)
-        ran = _moment(service.get("ExecMainExitTimestamp", ""))
+        ended = _moment(service.get("ExecMainExitTimestamp", ""))
         return TimerState(
             self.unit, True,
             active=timer.get("ActiveState") == "active",
             enabled=timer.get("UnitFileState") == "enabled",
             every_seconds=self._every(),
-            last_run=ran,
-            last_exit_code=int(service.get("ExecMainStatus") or 0) if ran else None,
+            last_run=_moment(timer.get("LastTriggerUSec", "")),
+            last_exit_code=int(service.get("ExecMainStatus") or 0) if ended else None,
             next_run=_from_now(timer.get("NextElapseUSecMonotonic", "")),
             note=self.lingering(),
         )  # fmt: skip
@@ -200,8 +203,8 @@ class Timer:
     def _properties(self, unit: str) -> dict[str, str]:
         """What systemd says of a unit."""
         wanted = (
-            "ActiveState", "UnitFileState", "NextElapseUSecMonotonic", "ExecMainExitTimestamp",
-            "ExecMainStatus",
+            "ActiveState", "UnitFileState", "LastTriggerUSec", "NextElapseUSecMonotonic",
+            "ExecMainExitTimestamp", "ExecMainStatus",
         )  # fmt: skip
         said = self._systemctl("show", f"--property={','.join(wanted)}", unit)
         return dict(line.split("=", 1) for line in said if "=" in line)
