@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from console.core import files
 from console.core.deployment import Deployment
 from console.core.errors import SettingsError
 from console.core.notify import timer
@@ -121,7 +125,9 @@ def test_a_title_that_changes_is_no_news(cli: Cli, told: Receiver, findings: lis
     assert len(told.messages) == 1
 
 
-def test_refused_is_told_again(cli: Cli, told: Receiver, findings: list[Finding]) -> None:
+def test_refused_is_told_again(
+    cli: Cli, told: Receiver, findings: list[Finding], caplog: pytest.LogCaptureFixture
+) -> None:
     findings.append(DISK)
     told.answer = 500
     result = cli("status", "--notify", "--quiet")
@@ -131,6 +137,7 @@ def test_refused_is_told_again(cli: Cli, told: Receiver, findings: list[Finding]
         "The next run sends it again.\n"
     )
     assert "store: its disk is full" in result.out
+    assert [each for each in caplog.records if each.name.startswith("apprise")] == []
     told.answer = 200
     assert cli("status", "--notify").code == 3
     assert (told.titles, told.refused) == (["lab: 1 new finding"], 1)
@@ -257,6 +264,31 @@ def test_two_at_once_send_once(cli: Cli, told: Receiver) -> None:
         each.communicate(timeout=60)
     assert [each.returncode for each in both] == [4, 4]
     assert told.titles == ["lab: 1 new finding"]
+
+
+def test_one_waits_for_the_other_and_does_what_it_could_not(
+    cli: Cli, deployment: Deployment, told: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.holds, told.answer = True, 500
+    first = _started("status", "--notify")
+    wait_until(lambda: told.refused)
+    told.holds, told.answer = False, 200
+    waits = threading.Event()
+    locked = files.locked
+
+    def locked_and_said(path: Path, what: str) -> contextlib.AbstractContextManager[None]:
+        waits.set()
+        return locked(path, what)
+
+    monkeypatch.setattr(files, "locked", locked_and_said)
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(deployment.notify.send)
+        wait_until(lambda: waits.is_set() or second.done())
+        assert told.messages == []
+        told.release.set()
+        assert second.result(60).sent == ("lab: 1 new finding",)
+    first.communicate(timeout=60)
+    assert (first.returncode, told.titles) == (1, ["lab: 1 new finding"])
 
 
 def test_killed_between_sending_and_writing(

@@ -24,7 +24,7 @@ class Receiver:
         answer: The HTTP status of the next answers.
         messages: Those that were accepted: "title", "message" and "type".
         refused: How many were not.
-        holds: While it is set, a message is taken and no answer is given.
+        holds: What comes while it is set is answered when `release` is set.
     """
 
     port: int = 0
@@ -45,13 +45,14 @@ class Receiver:
 
     def take(self, message: dict[str, str]) -> int:
         """Keep a message; returns the status that answers it."""
-        if self.answer >= 300:
+        answer, held = self.answer, self.holds
+        if answer < 300:
+            self.messages.append(message)
+        else:
             self.refused += 1
-            return self.answer
-        self.messages.append(message)
-        if self.holds:
+        if held:
             self.release.wait(60)
-        return self.answer
+        return answer
 
 
 def serve(port: int, take: Callable[[dict[str, str]], int]) -> ThreadingHTTPServer:
