@@ -139,11 +139,11 @@ class OwnEngine:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         root = self._directory
+        # No address pool of its own: at its second start it would remove the machine's docker0.
         with (root / "engine.log").open("a") as log:
             self._child = subprocess.Popen(
                 ["dockerd", "--host", self.address, "--data-root", f"{root}/data", "--exec-root",
-                 f"{root}/exec", "--pidfile", f"{root}/pid", "--bridge", BRIDGE,
-                 "--default-address-pool", "base=10.213.0.0/16,size=24"],
+                 f"{root}/exec", "--pidfile", f"{root}/pid", "--bridge", BRIDGE],
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_until(self._answers, 60, f"the engine answers; {root}/engine.log")
