@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -17,7 +17,7 @@ from console.core.format import exact, size
 from console.core.operations import OPERATIONS, Risk
 from console.core.regular import Regular
 from console.core.stack import log_export
-from console.core.stack.driver import Finding, Health, LogLine, Service, Severity, Volume
+from console.core.stack.driver import Finding, Health, LogLine, Service, Severity
 from console.core.stack.log_filter import Wanted, picked
 from console.core.stack.log_levels import Level
 from console.core.stack.status import Status
@@ -44,29 +44,23 @@ TONES = {
 
 def register(app: typer.Typer) -> None:
     """Put the verbs on the application."""
-    for operation_id, command in (
-        ("stack.up", up), ("stack.down", down), ("stack.stop", stop), ("stack.start", start),
-        ("stack.restart", restart), ("stack.recreate", recreate), ("stack.pull", pull),
-        ("stack.build", build), ("stack.shell", shell),
-        ("stack.status", status), ("stack.logs", logs),
+    own: dict[str, Callable[..., None]] = {
+        "down": down, "shell": shell, "status": status, "logs": logs,
+    }  # fmt: skip
+    for name in (
+        "up", "down", "stop", "start", "restart", "recreate", "pull", "build", "shell",
+        "status", "logs",
     ):  # fmt: skip
-        verb(app, operation_id)(command)
+        verb(app, f"stack.{name}")(own.get(name) or _command(f"stack.{name}"))
 
 
-def up(context: typer.Context, services: Services = None) -> None:
-    _perform(context, "stack.up", services)
+def _command(operation_id: str) -> Callable[[typer.Context, Services], None]:
+    """The command of a verb that knows nothing but services."""
 
+    def command(context: typer.Context, services: Services = None) -> None:
+        _perform(context, operation_id, services)
 
-def start(context: typer.Context, services: Services = None) -> None:
-    _perform(context, "stack.start", services)
-
-
-def pull(context: typer.Context, services: Services = None) -> None:
-    _perform(context, "stack.pull", services)
-
-
-def build(context: typer.Context, services: Services = None) -> None:
-    _perform(context, "stack.build", services)
+    return command
 
 
 def down(
@@ -87,18 +81,6 @@ def down(
         _perform(context, "stack.down", services)
 
 
-def stop(context: typer.Context, services: Services = None) -> None:
-    _perform(context, "stack.stop", services)
-
-
-def restart(context: typer.Context, services: Services = None) -> None:
-    _perform(context, "stack.restart", services)
-
-
-def recreate(context: typer.Context, services: Services = None) -> None:
-    _perform(context, "stack.recreate", services)
-
-
 def _perform(context: typer.Context, operation_id: str, services: Sequence[str] | None) -> None:
     """Do a verb that starts or stops, after the question that its risk asks for."""
     call = session(context)
@@ -116,17 +98,13 @@ def _destroy(call: Session, services: Sequence[str] | None, confirm: str) -> Non
     if services:
         raise UsageError("--volumes removes the data of every service", "Name none.")
     deployment = call.to_change("stack.destroy")
-    going = [_volume(each) for each in deployment.stack.volumes()]
+    going = [each.words for each in deployment.stack.volumes()]
     call.confirm_name(deployment.name, going + deployment.stack.at_work(), confirm)
     call.work(
         lambda cancel: deployment.stack.perform("stack.destroy", (), cancel),
         "What was removed is gone; `mlflow-console down --volumes` removes the rest.",
         goes_on=True,
     )
-
-
-def _volume(volume: Volume) -> str:
-    return f"{volume.name}  {size(volume.bytes)}  {volume.service or 'used by nobody now'}"
 
 
 def shell(

@@ -167,8 +167,8 @@ class ComposeDriver:
 
     def direct(self) -> Direct | None:
         """The health check of the image, made now: a call of the API over the server's socket."""
-        container = self._project.containers().get(self._project.name_of(Role.TRACKING))
-        if container is None or container.status != "running":
+        container = self._project.running(self._project.name_of(Role.TRACKING))
+        if container is None:
             return Direct(None, "the tracking server does not run")
         _, said = self._project.engine.run_in(str(container.id), DIRECT_CALL)
         status, _, rest = said.partition(" ")
@@ -176,7 +176,7 @@ class ComposeDriver:
 
     def rooms(self) -> list[Room]:
         """Of the database and the store, while they run."""
-        found = self._project.containers()
+        found = self._project.seen
         rooms = []
         for role, path in DATA.items():
             name = self._project.name_of(role)
@@ -187,8 +187,8 @@ class ComposeDriver:
 
     def clients(self, seconds: float) -> int | None:
         """From the log of the proxy."""
-        proxy = self._project.containers().get(self._project.name_of(Role.PROXY))
-        if proxy is None or proxy.status != "running":
+        proxy = self._project.running(self._project.name_of(Role.PROXY))
+        if proxy is None:
             return 0
         with self._project.engine.calls():
             since = time.time() - seconds

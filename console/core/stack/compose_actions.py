@@ -7,7 +7,6 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from console.core import engine, files, process
 from console.core.errors import (
@@ -26,9 +25,6 @@ from console.core.stack.compose_project import ComposeProject
 from console.core.stack.driver import Finding, Health, Program, Role, Service, State, Verb
 from console.core.stack.planning import SIZES
 from console.core.text import clean
-
-if TYPE_CHECKING:
-    pass
 
 START_SECONDS = 900
 LINES_LOOKED_AT = 80
@@ -115,8 +111,7 @@ class ComposeActions:
                 f"{service} is no database",
                 f"The database is {self._project.name_of(Role.DATABASE)}.",
             )
-        container = self._project.containers().get(service)
-        if container is None or container.status != "running":
+        if self._project.running(service) is None:
             raise UnreachableError(f"{service} does not run", "`mlflow-console up` starts it.")
         words = CLIENT if client else SHELL
         base = ("docker", "compose", "--project-directory", str(self._root), "exec", service)
@@ -195,7 +190,7 @@ class ComposeActions:
             return []
 
     def _heard(self, broken: Sequence[Service]) -> list[failures.Ended]:
-        found = self._project.containers()
+        found = self._project.seen
         return [
             failures.Ended(each, [line.text for line in container_logs.tail(
                 {each.name: found[each.name]}, LINES_LOOKED_AT)])

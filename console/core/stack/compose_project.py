@@ -35,13 +35,16 @@ class ComposeProject:
 
     Args:
         paths: The files of the deployment.
+
+    Attributes:
+        seen: The containers as they were looked at last.
     """
 
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self.engine = Engine()
         self._resolved: tuple[tuple[int, ...], Project] | None = None
-        self._seen: dict[str, Container] = {}
+        self.seen: dict[str, Container] = {}
 
     @property
     def resolved(self) -> Project:
@@ -110,8 +113,13 @@ class ComposeProject:
                 )
             if each.labels.get("com.docker.compose.oneoff") != "True":
                 found[each.labels.get(engine.SERVICE) or str(each.name)] = each
-        self._seen = found
+        self.seen = found
         return found
+
+    def running(self, service: str) -> Container | None:
+        """The container of a service, if it runs now."""
+        container = self.containers().get(service)
+        return container if container and container.status == "running" else None
 
     def backend_store(self) -> MysqlServer:
         """The database in its container, as MLflow's own account."""
@@ -144,7 +152,7 @@ class ComposeProject:
         for port in self.resolved.services[name].ports:
             if port.target == target and port.published:
                 return port.host_ip or "127.0.0.1", int(port.published)
-        container = (self.containers() if again else self._seen).get(name)
+        container = (self.containers() if again else self.seen).get(name)
         if container is None or container.status != "running":
             raise UnreachableError(f"The {name} does not run", "`mlflow-console up` starts it.")
         if not self.engine.shares_network:

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from console.core.format import size
 from console.core.progress import Progress
 from console.core.stack.places import ArtifactStore, BackendStore
 from console.core.streams import Stream
@@ -231,6 +232,11 @@ class Volume:
     service: str
     bytes: int | None
 
+    @property
+    def words(self) -> str:
+        """What it is called, what it holds, and who keeps it there."""
+        return f"{self.name}  {size(self.bytes)}  {self.service or 'used by nobody now'}"
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -344,7 +350,10 @@ class Driver(Protocol):
         """Call the API past the proxy; None where there is no proxy to go past."""
 
     def rooms(self) -> list[Room]:
-        """The file systems that the data is on, as far as this account may know."""
+        """The file systems that the data is on, as far as this account may know.
+
+        Of the services as `services` has last given them.
+        """
 
     def clients(self, seconds: float) -> int | None:
         """How many people and programs called the API lately; None when nobody counts."""

@@ -90,7 +90,7 @@ class StackActions:
         volumes, working = found
         modal = NameModal(
             "Remove everything, with all its data?", self._screen.deployment.name,
-            [*map(state.of_volume, volumes), *working],
+            [*(each.words for each in volumes), *working],
         )  # fmt: skip
         self._screen.app.push_screen(modal, partial(self._perform, "stack.destroy", ()))
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from console.core import format as fmt
-from console.core.stack.driver import Health, Role, Service, Severity, State, Volume
+from console.core.stack.driver import Health, Role, Service, Severity, State
 from console.core.stack.status import Status
 from console.core.text import clean
 
@@ -51,11 +50,6 @@ def why(service: Service) -> str:
     """Why it is in its state, cleaned; "" where the word of the state says as much."""
     reason = clean(service.reason, 500)
     return "" if reason == of_service(service)[2] else reason
-
-
-def of_volume(volume: Volume) -> str:
-    """A volume, what it holds, and who keeps it there."""
-    return f"{volume.name}  {fmt.size(volume.bytes)}  {volume.service or 'used by nobody now'}"
 
 
 def addresses(ports: Sequence[str]) -> str:
