@@ -222,8 +222,12 @@ def test_a_change_of_a_password_counts_at_once(stack: Deployment) -> None:
 
 def test_a_name_in_the_log_breaks_no_line(stack: Deployment) -> None:
     ask(stack, ("ma\tl\nlory", "x"), path="/?a=%0A%09b")
-    lines = [line.text for line in stack.stack.logs(["proxy"], tail=20)]
-    mine = next(line for line in lines if "%0A%09b" in line)
+
+    def written() -> list[str]:  # every second
+        lines = [line.text for line in stack.stack.logs(["proxy"], tail=20)]
+        return [line for line in lines if "%0A%09b" in line]
+
+    [mine] = engine.wait_until(written, 10)
     assert "ma\\x09l\\x0Alory" in mine
 
 
