@@ -223,19 +223,31 @@ def forget(
     call = session(context)
     call.refuse_when_read_only("deployment.forget")
     directory = known_deployments.choose(name)
-    if not _forgotten(directory):
+    opened = _opened(directory)
+    if not _forgotten(directory, opened):
         raise UsageError(
             f"{directory} is on no list that this account may change",
             "`mlflow-console deployments` shows who knows it.",
         )
     call.output.note(f"{directory} is off the list; nothing in it was touched.")
+    if opened and opened.notify.timer.look().installed:
+        call.output.note(
+            "Its timer goes on sending messages: "
+            f"`mlflow-console --deployment {directory} notify off` removes it."
+        )
 
 
-def _forgotten(directory: Path) -> bool:
-    """Take it off the lists, with a line in its own audit trail when it can still be opened."""
+def _opened(directory: Path) -> Deployment | None:
+    """None when it can no longer be opened; it can be forgotten all the same."""
     try:
-        opened = Deployment.open(str(directory))
+        return Deployment.open(str(directory))
     except ConsoleError:
+        return None
+
+
+def _forgotten(directory: Path, opened: Deployment | None) -> bool:
+    """Take it off the lists, with a line in its own audit trail."""
+    if opened is None:
         return known_deployments.forget(directory)
     with opened.change(OPERATIONS["deployment.forget"], opened.name):
         return known_deployments.forget(directory)

@@ -9,6 +9,7 @@ import pytest
 
 from console.core import register
 from console.core.deployment import Deployment
+from console.core.notify import timer
 from tests.cli.conftest import Cli
 from tests.support import machine
 
@@ -111,6 +112,23 @@ def test_forget_keeps_the_files(cli: Cli, deployment: Deployment, tmp_path: Path
     assert cli("forget", "gone").code == 0  # nothing is there to be opened any more
     assert register.known() == []
     assert cli("forget", "lab").code == 2
+
+
+def test_forget_names_the_timer_that_goes_on(
+    cli: Cli, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timer, "MACHINE", tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for unit in deployment.notify.plan(600):
+        unit.path.parent.mkdir(parents=True, exist_ok=True)
+        unit.path.write_text(unit.text)
+    register.add("lab", deployment.directory)
+    said = cli("forget", "lab").err
+    assert f"`mlflow-console --deployment {deployment.directory} notify off` removes it." in said
+    register.add("lab", deployment.directory)
+    for unit in deployment.notify.plan(600):
+        unit.path.unlink()
+    assert "notify off" not in cli("forget", "lab").err
 
 
 def test_audit(cli: Cli, deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
