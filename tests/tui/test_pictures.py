@@ -104,7 +104,7 @@ def test_first_start(
 
 SAID = (
     "Image mysql:9.7 Pulling", "4f4fb700ef54 Download complete 0B",
-    "c3fd97dd4ca1 Verifying Checksum 0B", "Image nginx:1.28 Pulling",
+    "c3fd97dd4ca1 Verifying Checksum 0B", "Image nginx:1.30 Pulling",
     "dfb74bd361e3 Downloading 39.52MB",
 )  # fmt: skip
 
