@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -18,10 +19,12 @@ from console.core.secrets import Secret
 from console.core.stack.driver import Health, Role, Verb
 from console.core.stack.status import Status
 from console.core.streams import Stream
-from tests.support import deployments, engine, stacks
+from tests.support import containers, deployments, engine, stacks
+from tests.support.tmux import Tmux
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(420)]
 
+CONSOLE = str(Path(sys.executable).with_name("mlflow-console"))
 CLI = [sys.executable, "-c", "from console.cli.main import run; run()"]
 # What the console promises, and what a machine that is busy with other tests adds to it.
 SOON, RECOVERY = 15.0, 120.0
@@ -55,10 +58,14 @@ class Watch:
         raise AssertionError("the watch ended")
 
     def names(self, *ids: str) -> Status:
-        return self.until(
+        """From now, when the cause is there: how long it took is printed (`pytest -rP`)."""
+        began = time.monotonic()
+        status = self.until(
             lambda status: not status.healthy and any(each.id in ids for each in status.findings),
             SOON,
         )
+        print(f"{', '.join(ids)}: Home named it after {time.monotonic() - began:.1f} s")
+        return status
 
     def recovers(self) -> None:
         self.until(lambda status: status.healthy, RECOVERY)
@@ -77,12 +84,28 @@ def watched(deployment: Deployment) -> Iterator[Watch]:
 
 def told(deployment: Deployment, env: dict[str, str] | None = None) -> tuple[int, dict[str, str]]:
     """The exit code of `status --json`, and its findings: id to title."""
+    began = time.monotonic()
     done = subprocess.run(
         [*CLI, "--deployment", str(deployment.directory), "status", "--json"], check=False,
         capture_output=True, timeout=60, env=env,
     )  # fmt: skip
+    print(f"status --json: exit code {done.returncode} "
+          f"after {time.monotonic() - began:.1f} s")  # fmt: skip
     found = json.loads(done.stdout)
     return done.returncode, {each["id"]: each["title"] for each in found["findings"]}
+
+
+def answered(deployment: Deployment) -> None:
+    """Wait until the tracking server is there, whatever it is wrong about."""
+    socket = "run/tracking/mlflow.sock"
+
+    def asked() -> bool:
+        root = containers.root(container(deployment, "tracking"))
+        words = ["curl", "-s", "--max-time", "5", "--unix-socket", str(root / socket)]
+        done = subprocess.run([*words, "http://localhost/health"], check=False, capture_output=True)
+        return done.returncode == 0
+
+    engine.wait_until(asked, RECOVERY, "the tracking server answers")
 
 
 def container(deployment: Deployment, service: str) -> str:
@@ -133,8 +156,8 @@ def test_a_wrong_list_of_hosts(running: Deployment) -> None:
         override.write_text("services: {tracking: {environment: {VIRTUAL_HOST: wrong.example}}}\n")
         try:
             stacks.compose(running.directory, "up", "--detach", "--no-deps", "tracking")
-            watch.until(lambda now: any(each.id == "api-host-rejected" for each in now.findings),
-                        RECOVERY)  # fmt: skip
+            answered(running)
+            watch.names("api-host-rejected")
             code, found = told(running)
             assert code == 3
             assert "not in its allowed hosts" in found["api-host-rejected"]
@@ -153,8 +176,7 @@ def test_keys_that_the_store_refuses(running: Deployment) -> None:
         )
         try:
             stacks.compose(running.directory, "up", "--detach", "--no-deps", "store")
-            watch.until(lambda now: any(each.id == "store-refuses" for each in now.findings),
-                        RECOVERY)  # fmt: skip
+            watch.names("store-refuses")
             code, found = told(running)
             assert code == 3
             assert "store-refuses" in found
@@ -176,9 +198,13 @@ def test_an_older_schema_under_a_newer_mlflow(running: Deployment) -> None:
         newest = ask("select version_num from alembic_version")
         ask("update alembic_version set version_num = 'bf29a5ff90ea'")
         try:
-            engine.docker("restart", container(running, "tracking"))
-            watch.until(lambda now: any(each.id == "schema-mismatch" for each in now.findings),
-                        RECOVERY)  # fmt: skip
+            name = container(running, "tracking")
+            began = f"{time.time():.0f}"
+            engine.docker("restart", name)
+            words = ["docker", "logs", "--since", began, name]
+            engine.wait_until(lambda: "out-of-date" in subprocess.run(
+                words, check=False, capture_output=True, text=True).stderr, RECOVERY)  # fmt: skip
+            watch.names("schema-mismatch")
             code, found = told(running)
             assert code in (3, 4)
             assert "schema of another MLflow" in found["schema-mismatch"]
@@ -342,3 +368,62 @@ def test_a_docker_context_is_followed(
     code, found = told(running)
     assert code == 4
     assert "/nonexistent/docker.sock" in found["engine-unreachable"]
+
+
+HOSTILE = (
+    "\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\x1b[2J\x9b31m[bold red]\u202eevil\u2066"
+    + "long " * 2_000
+)
+# What of it a terminal would act on, as it would be written.
+HARMFUL = [each.encode() for each in ("\x1b]0;", "\x1b]52;", "\x9b", "\u202e", "\u2066")]
+
+
+def test_what_a_container_says_of_itself_is_harmless(running: Deployment, tmp_path: Path) -> None:
+    said = HOSTILE.replace("$", "$$")
+    hostile = {
+        "image": engine.images()["PROXY_IMAGE"],
+        "entrypoint": ["sh", "-c", 'while sleep 1; do printf "%s\\n" "$$HOSTILE"; done'],
+        "environment": {"HOSTILE": said},
+        "labels": {"hostile": said, said[:60]: "x"},
+        "healthcheck": {
+            "test": ["CMD-SHELL", 'printf "%s" "$$HOSTILE"; exit 1'],
+            "interval": "1s", "retries": 1,
+        },
+        "stop_grace_period": "0s",
+    }  # fmt: skip
+    override = running.directory / "compose.override.yaml"
+    override.write_text(json.dumps({"services": {"hostile": hostile}}))
+    record = tmp_path / "terminal"
+    try:
+        stacks.compose(running.directory, "up", "--detach", "hostile")
+        command = [CONSOLE, "--deployment", str(running.directory)]
+        env = {"HOME": os.environ["HOME"]}
+        with Tmux(command, env, 200, 50) as terminal:
+            terminal.record(record)
+            terminal.wait_for("1 Home", "hostile")
+            terminal.send("2")
+            terminal.wait_for("hostile", "unhealthy")
+            terminal.send("Home")  # what is broken stands first
+            for tab, shown in (
+                ("Logs", "[bold red]"), ("Details", "unhealthy"), ("Health checks", "[bold red]"),
+                ("Environment", "HOSTILE"), ("Mounts", "None"), ("Inspect", '"Health"'),
+            ):  # fmt: skip
+                terminal.wait_for(tab, shown)
+                terminal.send("t")
+            terminal.send("l")
+            terminal.wait_for("[bold red]", "evil")
+        done = subprocess.run(
+            [*CLI, "--deployment", str(running.directory), "logs", "hostile"], check=True,
+            capture_output=True, timeout=60,
+        )  # fmt: skip
+        told_of = subprocess.run(
+            [*CLI, "--deployment", str(running.directory), "status", "--json"], check=False,
+            capture_output=True, timeout=60,
+        )  # fmt: skip
+    finally:
+        stacks.compose(running.directory, "rm", "--force", "--stop", "hostile")
+        override.unlink()
+    assert b"evil" in done.stdout
+    assert b"hostile" in told_of.stdout
+    for written in (record.read_bytes(), done.stdout, told_of.stdout):
+        assert [each for each in HARMFUL if each in written] == []

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 
 class Tmux:
@@ -43,6 +44,10 @@ class Tmux:
     def type(self, text: str) -> None:
         """Type text as it is."""
         self._tmux("send-keys", "-l", text)
+
+    def record(self, path: Path) -> None:
+        """Write to a file what the program writes from now on, byte by byte."""
+        self._tmux("pipe-pane", "-O", f"cat > {shlex.quote(str(path))}")
 
     def screen(self) -> str:
         """What is on the screen now."""
