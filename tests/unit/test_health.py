@@ -6,19 +6,21 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 
 from console.core import secrets
 from console.core.deployment import Deployment
-from console.core.errors import ConsoleError
+from console.core.errors import ConsoleError, UnreachableError
 from console.core.secrets import Secret
 from console.core.settings import ServerSettings, Settings
-from console.core.stack import health
-from console.core.stack.driver import Direct, Finding, Severity
+from console.core.stack import containers, health, status
+from console.core.stack.driver import Direct, Finding, Role, Severity, State
 
 GOOD = b'{"experiments": [], "next_page_token": "x"}'
 
@@ -169,3 +171,14 @@ def test_without_the_secret_nobody_is_asked(deployment: Deployment) -> None:
     assert "mlflow-console cannot be read" in finding.title
     assert finding.fix == "mlflow-console up"
     assert api.error == finding.title
+
+
+def test_an_engine_that_goes_while_it_is_looked_at_is_a_finding(deployment: Deployment) -> None:
+    def gone() -> NoReturn:
+        raise UnreachableError("The Docker engine is not running", "Start it.")
+
+    runs = replace(containers.missing("proxy", Role.PROXY, "nginx"), state=State.RUNNING)
+    deployment.driver.__dict__.update(services=lambda _: [runs], findings=lambda _: [], rooms=gone)
+    seen = status.look(deployment)
+    assert seen.exit_code == 4
+    assert [each.id for each in seen.findings] == ["engine-unreachable"]

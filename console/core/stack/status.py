@@ -67,9 +67,10 @@ def look(deployment: Deployment, measure: bool = True) -> Status:
     """
     try:
         services = deployment.driver.services(measure)
+        found = check(deployment, services)
     except (UnreachableError, AccessError) as error:
         return unseen(deployment, error)
-    return judge(deployment, services, *check(deployment, services))
+    return judge(deployment, services, *found)
 
 
 def unseen(deployment: Deployment, error: ConsoleError) -> Status:
