@@ -239,6 +239,27 @@ def test_a_container_that_runs_out_of_memory(running: Deployment) -> None:
         watch.recovers()
 
 
+def test_a_server_that_does_not_fit_into_its_memory(running: Deployment) -> None:
+    override = running.directory / "compose.override.yaml"
+    with watched(running) as watch:
+        override.write_text("services: {tracking: {mem_limit: 120m, memswap_limit: 120m}}\n")
+        try:
+            stacks.compose(running.directory, "up", "--detach", "--no-deps", "tracking")
+            name = container(running, "tracking")
+            restarts = ["inspect", "--format", "{{.RestartCount}}", name]
+            engine.wait_until(lambda: int(engine.docker(*restarts)), RECOVERY)
+            status = watch.names("service-ended", "starting")
+            tracking = next(each for each in status.services if each.role is Role.TRACKING)
+            assert tracking.oom_killed_at
+            code, found = told(running)
+            assert code in (3, 4)
+            assert any("memory ran out" in title for title in found.values()), found
+        finally:
+            override.unlink()
+        stacks.compose(running.directory, "up", "--detach", "--no-deps", "tracking")
+        watch.recovers()
+
+
 def test_a_container_that_is_killed_comes_back_with_its_reason(running: Deployment) -> None:
     with watched(running) as watch:
         engine.docker("kill", container(running, "store"))

@@ -25,6 +25,7 @@ def details(service: Service, status: Status | None, used: Sample | None, width:
         width: How wide a value may be.
     """
     sign, tone, word = state.of_service(service)
+    since = service.since
     held = used.memory_bytes if used else service.memory_bytes
     memory = fmt.size(held) if held is not None else ""
     if service.memory_limit_bytes is not None:
@@ -40,7 +41,7 @@ def details(service: Service, status: Status | None, used: Sample | None, width:
         ("restarts", fmt.count(service.restarts)),
         ("memory", memory),
         ("last exit", "" if service.exit_code is None else exit_words(service.exit_code)),
-        ("since", fmt.exact(service.since) if service.since else ""),
+        ("since", fmt.exact(since) if since and since != service.started_at else ""),
         ("memory out", fmt.exact(service.oom_killed_at) if service.oom_killed_at else ""),
         *(_rates(used) if used else ()),
     ]
