@@ -26,6 +26,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "stack": ("2",),
     "details": ("2", "t"),
     "logs": ("2", "l"),
+    "actions": ("2", "enter"),
     "stop": ("2", "x"),
     "users": ("3",),
     "add-user": ("3", "a"),
@@ -33,6 +34,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "run": ("4", "enter", "enter"),
     "storage": ("5",),
     "storage-runs": ("5", "enter"),
+    "doctor": ("8",),
     "help": ("question_mark",),
     "palette": ("ctrl+p",),
 }
