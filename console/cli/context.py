@@ -250,7 +250,7 @@ def password(whose: str, from_stdin: bool, made_up: bool) -> Secret:
     Raises:
         UsageError: There is no way to get one, or it cannot be used.
     """
-    from console.core.users.service import check_password  # noqa: PLC0415  # first use
+    from console.core.users.names import check_password  # noqa: PLC0415  # first use
 
     if from_stdin and made_up:
         raise UsageError(
@@ -261,6 +261,22 @@ def password(whose: str, from_stdin: bool, made_up: bool) -> Secret:
     secret = _from_pipe() if from_stdin else _asked(whose)
     check_password(secret)
     return secret
+
+
+def password_of(whose: str, from_stdin: bool) -> Secret:
+    """A password that there is already: from a pipe, or asked for once.
+
+    Raises:
+        UsageError: There is no way to get one.
+    """
+    if from_stdin:
+        return _from_pipe()
+    if not on_terminal():
+        raise UsageError("There is no terminal to ask for a password", "Give --password-stdin.")
+    try:
+        return Secret(getpass.getpass(f"Password of {whose}: ", stream=sys.stderr))
+    except EOFError:
+        raise CancelledError("Nothing was checked") from None
 
 
 def _from_pipe() -> Secret:

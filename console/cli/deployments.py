@@ -143,7 +143,7 @@ def _first_user(user: str | None, from_stdin: bool, made_up: bool) -> tuple[str,
 
 
 def _check_first(user: str) -> None:
-    from console.core.users.service import check_name  # noqa: PLC0415  # first use
+    from console.core.users.names import check_name  # noqa: PLC0415  # first use
 
     check_name(user)
     if user == UsersSettings().service_user:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,31 +12,56 @@ from console.cli.context import (
     Json,
     JsonLines,
     PasswordStdin,
+    Session,
     password,
+    password_of,
     session,
     show_generated,
     verb,
 )
 from console.cli.tables import Cell, Column, Marked, Tone
+from console.core import files
+from console.core.errors import ConsoleError, UsageError
 from console.core.operations import OPERATIONS
-from console.core.users.service import User, check_name
+from console.core.users.importing import ImportPlan
+from console.core.users.names import check_name
+from console.core.users.service import User
+from console.core.users.user_files import SHARED
+from console.core.users.verify import Verdict
 
 app = typer.Typer(help="Who can log in.", rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False)]
+Host = Annotated[
+    str, typer.Option("--host", metavar="HOST", help="Of this host name's own file; else of the "
+                      "one that all others share.", show_default=False)
+]  # fmt: skip
 
 COLUMNS = (Column("NAME"), Column("PASSWORD"), Column("LOGIN"), Column("NOTE"))
+HOST = Column("HOST")
+# More is no file of users.
+LARGEST_IMPORT = 64_000_000
+VERDICTS = {
+    Verdict.WRONG: "That is not the password of {name}",
+    Verdict.DISABLED: "{name} is disabled and gets in by no password",
+    Verdict.UNKNOWN: "The password of {name} is kept in a scheme that cannot be checked here",
+}
 
 
 @verb(app, "users.list")
-def list_(context: typer.Context, json: Json = False, jsonl: JsonLines = False) -> None:
+def list_(
+    context: typer.Context, host: Host = "", json: Json = False, jsonl: JsonLines = False
+) -> None:
     call = session(context)
     users = call.deployment.users
-    found = users.list()
+    found = users.list(host or None)
     for note in users.notes():
         call.output.warn(note)
+    several = len(users.hosts()) > 1
     call.listing(
-        found, COLUMNS, _row, json=json, jsonl=jsonl,
+        found, (HOST, *COLUMNS) if several else COLUMNS,
+        lambda user: [user.host, *_row(user)] if several else _row(user), json=json, jsonl=jsonl,
         empty="Nobody can log in yet: `mlflow-console users add NAME`.",
     )  # fmt: skip
 
@@ -54,13 +80,13 @@ def _row(user: User) -> list[Cell]:
 @verb(app, "users.add")
 def add(
     context: typer.Context, name: Name, password_stdin: PasswordStdin = False,
-    generate: Generate = False,
+    generate: Generate = False, host: Host = SHARED,
 ) -> None:  # fmt: skip
     call = session(context)
     deployment = call.to_change("users.add")
     check_name(name)
     secret = password(name, password_stdin, generate)
-    deployment.users.add(name, secret)
+    deployment.users.add(name, secret, host=host)
     if generate:
         show_generated(call.output, secret, name)
     call.output.note(f"{name} can log in at {deployment.driver.url}")
@@ -69,31 +95,143 @@ def add(
 @verb(app, "users.passwd")
 def passwd(
     context: typer.Context, name: Name, password_stdin: PasswordStdin = False,
-    generate: Generate = False,
+    generate: Generate = False, host: Host = SHARED,
 ) -> None:  # fmt: skip
     call = session(context)
     deployment = call.to_change("users.passwd")
     check_name(name)
     secret = password(name, password_stdin, generate)
-    deployment.users.passwd(name, secret)
+    deployment.users.passwd(name, secret, host=host)
     if generate:
         show_generated(call.output, secret, name)
     call.output.note(f"{name} has a new password; the old one no longer works.")
 
 
+@verb(app, "users.rename")
+def rename(
+    context: typer.Context, name: Name,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")],
+    host: Host = SHARED,
+) -> None:  # fmt: skip
+    call = session(context)
+    call.to_change("users.rename").users.rename(name, new, host=host)
+    call.output.note(f"{name} is {new} now; the password stays, runs keep the old name.")
+
+
+@verb(app, "users.disable")
+def disable(context: typer.Context, names: Names, host: Host = SHARED) -> None:
+    call = session(context)
+    call.to_change("users.disable").users.disable(names, host=host)
+    call.output.note(f"Disabled: {', '.join(names)}; `mlflow-console users enable` undoes it.")
+
+
+@verb(app, "users.enable")
+def enable(context: typer.Context, names: Names, host: Host = SHARED) -> None:
+    call = session(context)
+    call.to_change("users.enable").users.enable(names, host=host)
+    call.output.note(f"Enabled: {', '.join(names)}; their passwords are the old ones.")
+
+
 @verb(app, "users.remove")
-def remove(
-    context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False)],
-) -> None:
+def remove(context: typer.Context, names: Names, host: Host = SHARED) -> None:
     call = session(context)
     deployment = call.to_change("users.remove")
-    found = {user.name: user for user in deployment.users.list()}
+    found = {user.name: user for user in deployment.users.list(host)}
     if all(name in found and not found[name].service_user for name in names):
         call.confirm(
             OPERATIONS["users.remove"],
             [f"{name}: can no longer log in, runs stay" for name in names],
             f"Remove {', '.join(names)}?",
         )
-    deployment.users.remove(names)  # says which of them it does not know or must not remove
+    deployment.users.remove(names, host=host)  # says whom it does not know or must not remove
     call.output.note(f"Removed: {', '.join(names)}")
+
+
+@verb(app, "users.check")
+def check(
+    context: typer.Context, name: Name, password_stdin: PasswordStdin = False, host: Host = SHARED
+) -> None:
+    call = session(context)
+    verdict = call.deployment.users.check(name, password_of(name, password_stdin), host=host)
+    if verdict is not Verdict.RIGHT:
+        raise ConsoleError(VERDICTS[verdict].format(name=name))
+    call.output.note(f"That is the password of {name}.")
+
+
+@verb(app, "users.handover")
+def handover(
+    context: typer.Context, name: Name,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Put the password in, from one line of stdin; "
+                           "else it is left out.")
+    ] = False,
+    host: Host = SHARED, json: Json = False,
+) -> None:  # fmt: skip
+    call = session(context)
+    secret = password_of(name, from_stdin=True) if password_stdin else None
+    found = call.deployment.users.handover(name, secret, host=host)
+    if json:
+        call.output.json(found)
+    else:
+        call.output.secret(found.text.rstrip("\n"))
+
+
+@verb(app, "users.import")
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An htpasswd file.")],
+    *,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also change users who are here and have another "
+                           "password there.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would change.")
+    ] = False,
+    host: Host = SHARED,
+    json: Json = False,
+) -> None:  # fmt: skip
+    call = session(context)
+    users = (call.deployment if dry_run else call.to_change("users.import")).users
+    with files.explained(file):
+        if file.stat().st_size > LARGEST_IMPORT:
+            raise UsageError(f"{file} is too large for a file of users")
+        content = file.read_bytes()
+    plan = users.plan_import(content, host=host)
+    if json:
+        call.output.json(plan.shape)
+    elif dry_run:
+        for line in _preview(plan, replace):
+            call.output.line(line)
+    if not dry_run:
+        _import(call, plan, host, replace)
+
+
+def _import(call: Session, plan: ImportPlan, host: str, replace: bool) -> None:
+    count = len(plan.added) + (len(plan.changed) if replace else 0)
+    if not count and host in call.deployment.users.hosts():
+        for line in _preview(plan, replace):
+            call.output.note(line)
+        call.output.note("There is nothing to change.")
+        return
+    call.confirm(OPERATIONS["users.import"], _preview(plan, replace), "Change the users so?")
+    call.deployment.users.import_(plan, host=host, replace=replace)
+    call.output.note(f"{count} of them can log in here by the passwords that they have there.")
+
+
+def _preview(plan: ImportPlan, replace: bool) -> list[str]:
+    other = "gets the password from there" if replace else "left alone, --replace changes it"
+    return [
+        *(f"{name}: new" for name in plan.added),
+        *(f"{name}: has another password or state here; {other}" for name in plan.changed),
+        *(f"{name}: the same already" for name in plan.same),
+        *(f"{name}: left out, {why}" for name, why in plan.refused),
+    ]
+
+
+@verb(app, "users.undo")
+def undo(context: typer.Context) -> None:
+    call = session(context)
+    host = call.to_change("users.undo").users.undo()
+    where = "" if host == SHARED else f" at {host}"
+    call.output.note(f"The last change of the users{where} is taken back; undo again redoes it.")

@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from console.core.errors import AccessError, BusyError, ConsoleError, DiskFullError
@@ -74,10 +74,16 @@ def refuse_as_root(folder: Path) -> None:
         )
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_atomic(
+    path: Path, data: bytes, mode: int = 0o600, unless: Callable[[], bool] | None = None
+) -> bool:
     """Replace a file whole or not at all, whatever happens in between.
 
-    An existing file keeps its owner, group and mode; `mode` is for a new one.
+    Args:
+        path: An existing file keeps its owner, group and mode.
+        data: All of it.
+        mode: Of a new file.
+        unless: Asked when everything is ready: True leaves the old file, and False is returned.
 
     Raises:
         DiskFullError: The old file is still there, untouched.
@@ -100,12 +106,16 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
                     os.fchmod(file.fileno(), before.st_mode & 0o7777)
                 file.flush()
                 os.fsync(file.fileno())
+            if unless is not None and unless():
+                os.unlink(name)
+                return False
             os.replace(name, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
             raise
         _sync_folder(path.parent)
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

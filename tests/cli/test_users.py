@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import bcrypt
 import pytest
@@ -203,3 +204,59 @@ def test_hostile_names_are_harmless(cli: Cli, deployment: Deployment) -> None:
         assert "[/b]" in result.out
     names = [user["name"] for user in json.loads(cli("users", "list", "--json").out)]
     assert names == _names(deployment)
+
+
+def test_disable_enable_rename_and_undo(cli: Cli, deployment: Deployment) -> None:
+    before = deployment.paths.users.read_bytes()
+    assert cli("users", "disable", "alice").code == 0
+    assert "disabled" in cli("users", "list").out
+    assert cli("users", "enable", "alice").code == 0
+    assert deployment.paths.users.read_bytes() == before
+    assert cli("users", "rename", "alice", "alicia").code == 0
+    assert _names(deployment) == ["mlflow-console", "alicia"]
+    assert cli("users", "undo").code == 0
+    assert deployment.paths.users.read_bytes() == before
+    for verb in ("disable", "rename"):
+        words = ("mlflow-console", "x") if verb == "rename" else ("mlflow-console",)
+        assert "console's own user" in cli("users", verb, *words).err
+    assert cli("users", "disable", "alice", "eve").code == 2
+    assert deployment.paths.users.read_bytes() == before
+
+
+def test_check_tells_by_its_exit_code(program: Cli) -> None:
+    program("users", "passwd", "alice", "--password-stdin", stdin=b"pw\n")
+    right = program("users", "check", "alice", "--password-stdin", stdin=b"pw\n")
+    assert (right.code, right.out) == (0, "")
+    wrong = program("users", "check", "alice", "--password-stdin", stdin=b"other\n")
+    assert wrong.code == 1
+    assert "not the password of alice" in wrong.err
+    assert "other" not in wrong.err
+    assert program("users", "check", "eve", "--password-stdin", stdin=b"pw\n").code == 2
+    assert "--password-stdin" in program("users", "check", "alice").err
+
+
+def test_import_previews_asks_and_reports(
+    cli: Cli, program: Cli, deployment: Deployment, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.write_text("bob:{SHA}b=\nalice:{SHA}a=\nbad:x\n")
+    before = deployment.paths.users.read_bytes()
+    shown = cli("users", "import", str(other), "--dry-run")
+    assert shown.out == (
+        "bob: new\n"
+        "alice: has another password or state here; left alone, --replace changes it\n"
+        "bad: left out, the password is kept in no known scheme\n"
+    )
+    found = json.loads(cli("users", "import", str(other), "--dry-run", "--json").out)
+    assert (found["added"], found["changed"], found["same"]) == (["bob"], ["alice"], [])
+    asked = program("users", "import", str(other))
+    assert asked.code == 2
+    assert "bob: new" in asked.err
+    assert deployment.paths.users.read_bytes() == before
+    assert cli("--yes", "users", "import", str(other)).code == 0
+    assert deployment.paths.users.read_bytes() == before + b"bob:{SHA}b=\n"
+    assert "nothing to change" in cli("--yes", "users", "import", str(other)).err
+    assert cli("--yes", "users", "import", str(other), "--replace").code == 0
+    assert b"alice:{SHA}a=\n" in deployment.paths.users.read_bytes()
+    assert cli("users", "import", str(tmp_path / "nothing")).code == 1
+    assert "one user file" in cli("users", "list", "--host", "mlflow.lab").err

@@ -36,6 +36,7 @@ from console.core.stack.status import Status
 from console.core.storage.service import Amount, ExperimentUsage, RunUsage, Usage
 from console.core.streams import Stream
 from console.core.users.service import User
+from console.core.users.verify import Verdict
 from console.tui.app import ConsoleApp, OpenedApp
 from console.tui.messages import Session
 
@@ -273,6 +274,10 @@ class FakeUsers:
     removed: list[tuple[str, ...]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
     fails: Exception | None = None
+    _before: list[User] = field(default_factory=list)
+
+    def hosts(self) -> Sequence[str]:
+        return list(dict.fromkeys(["default", *(each.host for each in self.users)]))
 
     def list(self) -> list[User]:
         if self.fails is not None:
@@ -282,18 +287,43 @@ class FakeUsers:
     def notes(self) -> list[str]:  # type: ignore[valid-type]  # `list` is the verb above
         return self.odd
 
-    def add(self, name: str, password: Secret) -> None:
+    def add(self, name: str, password: Secret, *, host: str = "default") -> None:
         if any(each.name == name for each in self.users):
             raise UsageError(f"{name} is taken", "Choose another name.")
         self.users.append(user(name))
         self.passwords[name] = password.reveal()
 
-    def passwd(self, name: str, password: Secret) -> None:
+    def passwd(self, name: str, password: Secret, *, host: str = "default") -> None:
         self.passwords[name] = password.reveal()
 
-    def remove(self, names: Sequence[str]) -> None:
+    def rename(self, name: str, new: str, *, host: str = "default") -> None:
+        self._each({name}, host, lambda each: replace(each, name=new))
+
+    def disable(self, names: Sequence[str], *, host: str = "default") -> None:
+        self._each(set(names), host, lambda each: replace(each, enabled=False))
+
+    def enable(self, names: Sequence[str], *, host: str = "default") -> None:
+        self._each(set(names), host, lambda each: replace(each, enabled=True))
+
+    def remove(self, names: Sequence[str], *, host: str = "default") -> None:
         self.removed.append(tuple(names))
-        self.users = [each for each in self.users if each.name not in names]
+        self._before = list(self.users)
+        self.users = [each for each in self.users if each.name not in names or each.host != host]
+
+    def _each(self, names: set[str], host: str, change: Callable[[User], User]) -> None:
+        self._before = list(self.users)
+        self.users = [
+            change(each) if each.name in names and each.host == host else each
+            for each in self.users
+        ]
+
+    def undo(self) -> str:
+        self.users, self._before = self._before, list(self.users)
+        return "default"
+
+    def check(self, name: str, password: Secret, *, host: str = "default") -> Verdict:
+        right = self.passwords.get(name) == password.reveal()
+        return Verdict.RIGHT if right else Verdict.WRONG
 
 
 @dataclass

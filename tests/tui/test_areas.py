@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.style import Style
 from textual.strip import Strip
@@ -167,6 +169,52 @@ async def test_only_the_confirmed_list_goes() -> None:
         assert column(app, "#users", 0)[:2] == ["somebody-new", "bob"]
 
 
+async def test_disabled_enabled_and_taken_back() -> None:
+    fake = Fake()
+    async with opened(fake) as (app, pilot):
+        await press(pilot, "3", "t")
+        assert [each.name for each in fake.users.users if not each.enabled] == ["alice", "carol"]
+        assert column(app, "#users", 0)[0] == "(alice)"
+        assert any("alice disabled; z undoes it" in each for each in toasts(app))
+        await press(pilot, "t")
+        assert [each.name for each in fake.users.users if not each.enabled] == ["carol"]
+        await press(pilot, "space", "space", "t")
+        assert said(app, "#lines") == "alice\nbob"
+        await press(pilot, "right", "enter")
+        assert column(app, "#users", 0)[:2] == ["(alice)", "(bob)"]
+        await press(pilot, "z")
+        assert column(app, "#users", 0)[:2] == ["alice", "bob"]
+
+
+async def test_renamed_and_checked() -> None:
+    fake = Fake()
+    fake.users.passwords["alice"] = "her password"
+    async with opened(fake) as (app, pilot):
+        await press(pilot, "3", "c", *"wrong", "enter")
+        assert "That is not the password of alice" in toasts(app)[-1]
+        await press(pilot, "c", *"her", "space", *"password")
+        drawn = "".join(strip.text for strip in app.screen._compositor.render_strips())
+        assert "her password" not in drawn
+        await press(pilot, "enter")
+        assert "That is the password of alice" in toasts(app)[-1]
+        await press(pilot, "n", "home", "shift+end", *"a:b", "enter")
+        assert "it has a colon" in said(app, "#wrong")
+        await press(pilot, "home", "shift+end", *"alicia", "enter")
+        assert column(app, "#users", 0)[0] == "alicia"
+
+
+async def test_users_of_several_hosts_are_told_apart() -> None:
+    users = [user("ada"), replace(user("ada"), host="mlflow.lab"), user("bob")]
+    fake = Fake(users=FakeUsers(users=users))
+    async with opened(fake) as (app, pilot):
+        await press(pilot, "3", "j")
+        assert column(app, "#users", 1) == ["", "mlflow.lab", ""]
+        await press(pilot, "d")
+        assert said(app, "#lines") == "ada at mlflow.lab"
+        await press(pilot, "right", "enter")
+        assert [each.host for each in fake.users.users] == ["default", "default"]
+
+
 async def test_the_service_user_is_protected() -> None:
     fake = Fake()
     async with opened(fake) as (app, pilot):
@@ -183,10 +231,10 @@ async def test_an_error_of_a_verb_is_a_dialog() -> None:
         assert said(app, "#message") == "bob is taken"
 
 
-async def test_what_nobody_expected_is_shown_too() -> None:
+async def test_what_nobody_expected_is_shown_too(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(Fake()) as (app, pilot):
         await press(pilot, "3")
-        app.deployment.users.remove = lambda names: 1 / 0  # type: ignore[assignment,method-assign]
+        monkeypatch.setattr(app.deployment.users, "remove", lambda *_, **__: 1 / 0)
         await press(pilot, "d", "right", "enter")
         assert isinstance(app.screen, ErrorModal)
         assert "ZeroDivisionError" in said(app, "#message")
@@ -266,7 +314,7 @@ async def test_ten_thousand_users_draw_one_screen(monkeypatch: pytest.MonkeyPatc
 
         monkeypatch.setattr(users, "_strip", counted)
         await press(pilot, "G")
-        assert users.key == "user-09999"
+        assert users.key == "default/user-09999"
         assert 0 < len(drawn) <= 3 * app.size.height
         drawn.clear()
         await press(pilot, "r")

@@ -21,7 +21,9 @@ from console.core.files import locked
 from console.core.secrets import Secret, read_secret, write_secret
 from console.core.settings import ServerSettings, Settings, UsersSettings
 from console.core.users.htpasswd import Htpasswd
-from console.core.users.service import check_name, check_password
+from console.core.users.names import check_name, check_password
+from console.core.users.user_file import UserFile
+from console.core.users.verify import Verdict
 
 SERVICE = "mlflow-console"
 
@@ -142,11 +144,11 @@ def test_a_failed_passwd_of_the_service_user_leaves_both_files(
     write_secret(dep.paths.service_secret, Secret("old"))
     seen = []
 
-    def full(_file: Htpasswd) -> None:
+    def full(*_: object) -> None:
         seen.append(read_secret(dep.paths.service_secret).reveal())
         raise ConsoleError("The disk is full")
 
-    monkeypatch.setattr(dep.users, "_write", full)
+    monkeypatch.setattr(UserFile, "change", full)
     with pytest.raises(ConsoleError, match="full"):
         dep.users.passwd(SERVICE, Secret("new"))
     assert seen == ["new"], "the secret is the first of the two that is written"
@@ -182,6 +184,135 @@ def test_the_service_user_is_marked_and_stays(dep: Deployment) -> None:
     with pytest.raises(ConsoleError, match="cannot be removed"):
         dep.users.remove(["ada", SERVICE])
     assert names(dep) == ["ada", SERVICE]
+
+
+def test_disabled_users_keep_their_hash_and_come_back(dep: Deployment) -> None:
+    dep.users.add("ada", Secret("x"))
+    dep.users.add("bob", Secret("y"))
+    before = dep.paths.users.read_bytes()
+    dep.users.disable(["ada"])
+    assert [(user.name, user.enabled) for user in dep.users.list()] == [
+        ("ada", False), ("bob", True),
+    ]  # fmt: skip
+    assert dep.users.check("ada", Secret("x")) is Verdict.DISABLED
+    assert dep.paths.users.read_bytes() == b"# disabled: " + before
+    dep.users.enable(["ada", "bob"])
+    assert dep.paths.users.read_bytes() == before
+    assert dep.users.check("ada", Secret("x")) is Verdict.RIGHT
+    assert dep.users.check("ada", Secret("y")) is Verdict.WRONG
+
+
+def test_what_could_not_be_enabled_again_is_not_disabled(dep: Deployment) -> None:
+    dep.paths.users.parent.mkdir()
+    dep.paths.users.write_bytes(b"ada:nonsense\nbob:{SHA}x=\n")
+    with pytest.raises(ConsoleError, match="no known scheme"):
+        dep.users.disable(["bob", "ada"])
+    with pytest.raises(UsageError, match="no user eve"):
+        dep.users.disable(["bob", "eve"])
+    assert dep.paths.users.read_bytes() == b"ada:nonsense\nbob:{SHA}x=\n"
+
+
+def test_rename_keeps_the_password(dep: Deployment) -> None:
+    dep.users.add("ada", Secret("x"))
+    dep.users.add("bob", Secret("y"))
+    dep.users.rename("ada", "ada lovelace")
+    assert names(dep) == ["ada lovelace", "bob"]
+    assert verify(dep.paths.users, "ada lovelace", "x")
+    for new, why in (("bob", "exists already"), ("a:b", "colon"), ("", "empty")):
+        with pytest.raises(UsageError, match=why):
+            dep.users.rename("ada lovelace", new)
+    with pytest.raises(UsageError, match="no user ada"):
+        dep.users.rename("ada", "eve")
+
+
+def test_the_last_change_is_taken_back_and_done_again(dep: Deployment) -> None:
+    with pytest.raises(UsageError, match="nothing to take back"):
+        dep.users.undo()
+    dep.users.add("ada", Secret("x"))
+    dep.users.add("bob", Secret("y"))
+    dep.users.remove(["ada"])
+    assert dep.users.undo() == "default"
+    assert names(dep) == ["ada", "bob"]
+    dep.users.undo()
+    assert names(dep) == ["bob"]
+    with dep.paths.users.open("ab") as file:
+        file.write(b"carol:{SHA}x=\n")
+    with pytest.raises(UsageError, match="changed since"):
+        dep.users.undo()
+    assert names(dep) == ["bob", "carol"]
+    assert (dep.paths.run / "users-undo").stat().st_mode & 0o777 == 0o600
+
+
+def test_import_shows_and_does_exactly_that(dep: Deployment) -> None:
+    dep.users.add("ada", Secret("x"))
+    dep.users.add("bob", Secret("y"))
+    here = dep.paths.users.read_bytes()
+    there = (
+        here.splitlines()[0] + b"\nbob:{SHA}z=\ncarol:{SHA}c=\n# disabled: dan:{SHA}d=\n"
+        b"eve:nonsense\n\xff:{SHA}x=\nmlflow-console:{SHA}m=\n"
+    )
+    plan = dep.users.plan_import(there)
+    assert (plan.added, plan.changed, plan.same) == (("carol", "dan"), ("bob",), ("ada",))
+    assert [name for name, _ in plan.refused] == ["eve", r"\xff", "mlflow-console"]
+    dep.users.import_(plan)
+    assert dep.paths.users.read_bytes() == here + b"carol:{SHA}c=\n# disabled: dan:{SHA}d=\n"
+    dep.users.import_(dep.users.plan_import(there), replace=True)
+    assert b"\nbob:{SHA}z=\n" in dep.paths.users.read_bytes()
+    with pytest.raises(UsageError, match="no user in that file"):
+        dep.users.plan_import(b"# nothing\n")
+
+
+def test_a_host_name_with_a_file_of_its_own(
+    dep: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = type(dep.driver)
+    monkeypatch.setattr(driver, "own_user_files", property(lambda _: True))
+    monkeypatch.setattr(driver, "host_names", property(lambda _: ("mlflow.lab", "other")))
+    dep.users.add(SERVICE, Secret("s"))
+    dep.users.add("ada", Secret("x"))
+    with pytest.raises(UsageError, match="no host name of this deployment"):
+        dep.users.add("bob", Secret("y"), host="elsewhere")
+    with pytest.raises(UsageError, match="no user file of its own"):
+        dep.users.add("bob", Secret("y"), host="mlflow.lab")
+    plan = dep.users.plan_import(b"bob:{SHA}b=\n", host="mlflow.lab")
+    dep.users.import_(plan, host="mlflow.lab")
+    assert dep.users.hosts() == ["default", "mlflow.lab"]
+    assert [(user.name, user.host) for user in dep.users.list()] == [
+        (SERVICE, "default"), ("ada", "default"), (SERVICE, "mlflow.lab"), ("bob", "mlflow.lab"),
+    ]  # fmt: skip
+    assert [user.name for user in dep.users.list("mlflow.lab")] == [SERVICE, "bob"]
+    dep.users.remove(["bob"], host="mlflow.lab")
+    with pytest.raises(UsageError, match="no user bob"):
+        dep.users.remove(["bob"], host="mlflow.lab")
+    assert dep.users.notes() == []
+
+
+def test_one_file_for_all_names_is_said(dep: Deployment) -> None:
+    with pytest.raises(UsageError, match="one user file for all"):
+        dep.users.list("mlflow.lab")
+
+
+@pytest.mark.skipif(shutil.which("htpasswd") is None, reason="apache2-utils is not installed")
+@pytest.mark.parametrize("option", ["-m", "-B", "-2", "-5", "-d", "-s"])
+def test_every_scheme_of_apaches_htpasswd_is_verified(dep: Deployment, option: str) -> None:
+    dep.paths.users.parent.mkdir()
+    made = ["htpasswd", "-c", "-b", option, str(dep.paths.users), "ada", "p w/x"]
+    subprocess.run(made, check=True, capture_output=True)
+    assert dep.users.check("ada", Secret("p w/x")) is Verdict.RIGHT
+    assert dep.users.check("ada", Secret("p w/y")) is Verdict.WRONG
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "{PLAIN}pw", "{SSHA}/ZTxhKwm5BpcFZ2ZnWZ8oc6QY0VhYmNk",
+        "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7",
+    ],
+)  # fmt: skip
+def test_other_schemes_are_told_right_from_wrong(dep: Deployment, field: str) -> None:
+    dep.paths.users.parent.mkdir()
+    dep.paths.users.write_text(f"ada:{field}\n")
+    assert dep.users.check("ada", Secret("no such password")) is Verdict.WRONG
 
 
 def test_changes_are_audited_without_the_password(dep: Deployment) -> None:

@@ -175,3 +175,31 @@ def test_oddities_tell_the_line_and_no_secret() -> None:
 def test_schemes(field: bytes, scheme: Scheme, weak: bool) -> None:
     assert scheme_of(field) == scheme
     assert scheme_of(field).weak is weak
+
+
+def test_disabled_and_enabled_again_the_same_line_is_in_force() -> None:
+    before = b"# disabled: ada:{SHA}older=\nbob:{SHA}b=\nada:{SHA}force=:boss\nada:{SHA}dead=\n"
+    off = Htpasswd.parse(before).disable({b"ada"})
+    assert [line.enabled for line in off.users()] == [False, True]
+    again = Htpasswd.parse(bytes(off.enable({b"ada"})))
+    found = again.find("ada")
+    assert found is not None
+    assert (found.field, found.enabled) == (b"{SHA}force=", True)
+    assert sorted(bytes(again).replace(b"# disabled: ", b"").splitlines()) == sorted(
+        before.replace(b"# disabled: ", b"").splitlines()
+    )
+
+
+@given(FILES, st.data())
+def test_who_is_disabled_is_out_whatever_the_file_holds(
+    content: bytes, data: st.DataObject
+) -> None:
+    file = Htpasswd.parse(content)
+    names = [line.name for line in file.users()]
+    if not names:
+        return
+    chosen = data.draw(st.sets(st.sampled_from(names)))
+    off = Htpasswd.parse(bytes(file.disable(chosen)))
+    assert {line.name for line in off.users() if line.enabled} == {
+        line.name for line in file.users() if line.enabled
+    } - chosen

@@ -52,6 +52,8 @@ from console.core.stack.places import Bucket, MysqlServer
 from console.core.streams import Stream
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from docker.models.containers import Container
 
     from console.core.deployment import Deployment
@@ -86,6 +88,10 @@ class ComposeDriver:
         )
 
     @property
+    def own_user_files(self) -> bool:
+        return True
+
+    @property
     def host_names_setting(self) -> str:
         return self._project.host_names_setting
 
@@ -93,12 +99,23 @@ class ComposeDriver:
     def url(self) -> str:
         """The first name with a certificate, by https; else this machine's own."""
         for name in self.host_names:
-            if (self._paths.root / "certs" / f"{name}.crt").exists():
-                return _address("https", name, self._published(PROXY_HTTPS), 443)
+            if self.certificate_of(name):
+                return self.url_of(name)
         bound = self._project.resolved.services[self._project.name_of(Role.PROXY)].ports
         everywhere = any(port.host_ip == compose_setup.EVERYWHERE for port in bound)
         name = self.host_names[0] if everywhere and self.host_names else compose_setup.OWN_NAME
         return _address("http", name, self._published(PROXY_HTTP), 80)
+
+    def url_of(self, host_name: str) -> str:
+        """By https where it has a certificate."""
+        if self.certificate_of(host_name):
+            return _address("https", host_name, self._published(PROXY_HTTPS), 443)
+        return _address("http", host_name, self._published(PROXY_HTTP), 80)
+
+    def certificate_of(self, host_name: str) -> Path | None:
+        """In the folder `certs`."""
+        path = self._paths.root / "certs" / f"{host_name}.crt"
+        return path if path.exists() else None
 
     @property
     def own_url(self) -> str:

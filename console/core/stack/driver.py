@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from console.core.format import size
@@ -299,6 +300,16 @@ class Driver(Protocol):
     @property
     def host_names(self) -> tuple[str, ...]:
         """The names that it is meant to answer to, beside this machine's own."""
+
+    def url_of(self, host_name: str) -> str:
+        """Where clients reach it by one of `host_names`."""
+
+    def certificate_of(self, host_name: str) -> Path | None:
+        """The file of the certificate that one of `host_names` is served with."""
+
+    @property
+    def own_user_files(self) -> bool:
+        """Whether a host name can have a user file of its own, beside the shared one."""
 
     @property
     def host_names_setting(self) -> str:

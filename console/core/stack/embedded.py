@@ -109,6 +109,17 @@ class EmbeddedDriver:
     def host_names(self) -> tuple[str, ...]:
         return self._server.host_names
 
+    def url_of(self, host_name: str) -> str:
+        """By plain HTTP: whoever gives it a name has it behind something of their own."""
+        return f"http://{host_name}:{self._server.port}"
+
+    def certificate_of(self, host_name: str) -> None:
+        """It speaks plain HTTP."""
+
+    @property
+    def own_user_files(self) -> bool:
+        return False
+
     @property
     def host_names_setting(self) -> str:
         return "host_names under [server] in console.toml"

@@ -103,9 +103,23 @@ class Line:
 
     def with_field(self, field: bytes) -> Line:
         """The same line with another hash; name, comment and line end stay."""
-        start = (0 if self.enabled else len(DISABLED)) + len(self.name) + 1
+        start = len(self._mark) + len(self.name) + 1
         raw = self.raw[:start] + field + self.raw[start + len(self.field) :]
         return Line(raw, self.name, field, self.enabled)
+
+    def with_name(self, name: bytes) -> Line:
+        """The same line of another name."""
+        raw = self._mark + name + self.raw[len(self._mark) + len(self.name) :]
+        return Line(raw, name, self.field, self.enabled)
+
+    def switched(self, on: bool) -> Line:
+        """The same line, in force or as a comment that keeps the hash."""
+        raw = (b"" if on else DISABLED) + self.raw[len(self._mark) :]
+        return Line(raw, self.name, self.field, on)
+
+    @property
+    def _mark(self) -> bytes:
+        return b"" if self.enabled else DISABLED
 
 
 def _line(raw: bytes) -> Line:
@@ -152,12 +166,19 @@ class Htpasswd:
 
     def find(self, name: str) -> Line | None:
         """The line that counts for a name, as `display` writes names."""
-        users = list(self.users())
-        exact = name.encode("utf-8", "surrogateescape")
-        for line in users:
-            if line.name == exact:
-                return line
-        return next((line for line in users if display(line.name) == name), None)
+        return self.by_name().get(name)
+
+    def by_name(self) -> dict[str, Line]:
+        """The lines that count, by their names as `display` writes them.
+
+        A name of text goes before one of other bytes that is written like it.
+        """
+        found: dict[str, Line] = {}
+        for line in self.users():
+            text = display(line.name)
+            if text not in found or text.encode() == line.name:
+                found[text] = line
+        return found
 
     def add(self, name: bytes, field: bytes) -> Htpasswd:
         """With one more user at the end, whose line ends as the file's lines do."""
@@ -170,6 +191,34 @@ class Htpasswd:
     def change(self, line: Line, field: bytes) -> Htpasswd:
         """With another hash in one line."""
         return Htpasswd(tuple(line.with_field(field) if x is line else x for x in self.lines))
+
+    def rename(self, old: bytes, new: bytes) -> Htpasswd:
+        """With every line of a name under another one: dead duplicates stay dead."""
+        return Htpasswd(tuple(x.with_name(new) if x.name == old else x for x in self.lines))
+
+    def disable(self, names: set[bytes]) -> Htpasswd:
+        """With every line of these names as a comment: a dead duplicate would come alive.
+
+        The line that was in force becomes the first of its name, or `enable` would bring an older
+        password back that was switched off before.
+        """
+        force = {line.name: line for line in self.users() if line.enabled and line.name in names}
+        lines: list[Line] = []
+        placed: set[bytes] = set()
+        for line in self.lines:
+            if line.name in force and line.name not in placed:
+                placed.add(line.name)
+                lines.append(force[line.name].switched(on=False))
+            if line.name not in force:
+                lines.append(line)
+            elif line is not force[line.name]:
+                lines.append(line.switched(on=False))
+        return Htpasswd(tuple(lines))
+
+    def enable(self, names: set[bytes]) -> Htpasswd:
+        """With the line that counts for each of these names in force."""
+        wanted = {id(line) for line in self.users() if line.name in names}
+        return Htpasswd(tuple(x.switched(on=True) if id(x) in wanted else x for x in self.lines))
 
     def remove(self, names: set[bytes]) -> Htpasswd:
         """Without every line of these names: a dead duplicate that stayed would come alive."""

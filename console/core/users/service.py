@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,12 +15,15 @@ from console.core.errors import ConsoleError, UsageError
 from console.core.operations import operation
 from console.core.secrets import Secret, read_secret, write_secret
 from console.core.text import clean
+from console.core.users import importing, undo, verify
+from console.core.users.handover import Handover, handover
 from console.core.users.htpasswd import UNKNOWN, Htpasswd, Line, display, scheme_of
+from console.core.users.importing import ImportPlan
+from console.core.users.names import check_name, check_password
+from console.core.users.user_files import SHARED, UserFiles
+from console.core.users.verify import Verdict
 
-LONGEST_NAME = 255  # bytes; what the column of a database or a log has room for
-LONGEST_PASSWORD = 72  # bytes; bcrypt looks at no more (Provos and Mazieres, USENIX 1999)
-
-_FORBIDDEN = ("Cc", "Cs", "Zl", "Zp")  # controls, lone surrogates, line and paragraph separators
+LIST_HINT = "`mlflow-console users list` shows the users."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +57,49 @@ def _shown(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-class UsersService:
-    """The htpasswd file of the deployment.
+def _one(name: str, *_: object, host: str = SHARED) -> str:
+    """A user as the audit trail names it."""
+    return _shown(name if host == SHARED else f"{name} at {host}")
 
-    A change reads the file again under a lock and replaces it whole, so that two consoles lose
-    nothing of each other and the server never sees half a file. The expensive part, the hash, is
-    made before the lock is taken.
+
+def _several(names: Sequence[str], *, host: str = SHARED) -> str:
+    return _one(" ".join(names), host=host)
+
+
+class UsersService:
+    """The htpasswd files of the deployment: a shared one, and those of single host names.
+
+    A host name's own file takes the place of the shared one there; it adds nobody to it. A change
+    reads the file again under a lock and replaces it whole, so that two consoles lose nothing of
+    each other and the server never sees half a file. The expensive part, the hash, is made before
+    the lock is taken.
     """
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
+        self._files = UserFiles(deployment)
+
+    def hosts(self) -> builtins.list[str]:
+        """The names of the files: the shared one, then the host names with one of their own."""
+        return self._files.hosts()
 
     @operation("users.list")
-    def list(self) -> list[User]:
-        """The users in the order of the file; the first of several lines of a name is in force.
+    def list(self, host: str | None = None) -> builtins.list[User]:
+        """The users in the order of their files; the first of several lines of a name counts.
+
+        Args:
+            host: Of this file alone.
 
         Raises:
-            AccessError: The file is not for this account.
+            UsageError: There is no such file.
+            AccessError: A file is not for this account.
         """
-        return [self._user(line) for line in self._read().users()]
+        wanted = self.hosts() if host is None else [host]
+        found = [(each, self._files.of(each).read()) for each in wanted]
+        return [self._user(line, each) for each, file in found for line in file.users()]
 
-    @operation("users.add", target=lambda name, password: _shown(name))
-    def add(self, name: str, password: Secret) -> None:
+    @operation("users.add", target=_one)
+    def add(self, name: str, password: Secret, *, host: str = SHARED) -> None:
         """Add a user.
 
         Raises:
@@ -85,21 +108,10 @@ class UsersService:
         """
         check_name(name)
         field = self._hash(password)
+        self._change(host, lambda file: self._free(file, name).add(name.encode(), field))
 
-        def added(file: Htpasswd) -> Htpasswd:
-            line = file.find(name)
-            if line is not None:
-                state = "exists already" if line.enabled else "exists already and is disabled"
-                raise UsageError(
-                    f"The user {clean(name)} {state}",
-                    "`mlflow-console users passwd` changes the password.",
-                )
-            return file.add(name.encode(), field)
-
-        self._change(added)
-
-    @operation("users.passwd", target=lambda name, password: _shown(name))
-    def passwd(self, name: str, password: Secret) -> None:
+    @operation("users.passwd", target=_one)
+    def passwd(self, name: str, password: Secret, *, host: str = SHARED) -> None:
         """Change a user's password; for the service user its secret file as well.
 
         Of the service user's two files the secret is written first. Killed in between, the
@@ -119,15 +131,70 @@ class UsersService:
             return file.change(self._known(file, name), field)
 
         if name != self._service_user:
-            self._change(changed)
+            self._change(host, changed)
             return
-        with self._locked():
-            after = changed(self._read())
-            with self._secret_replaced(password):
-                self._write(after)
+        run = self.deployment.paths.run
+        files.make_folder(run)
+        # Two at once would leave the secret of one and the hash of the other.
+        with (
+            files.locked(run / "service-user.lock", "the service user"),
+            self._secret_replaced(password),
+        ):
+            for each in self.hosts():
+                self._change(each, changed, undoable=False)
 
-    @operation("users.remove", target=lambda names: _shown(" ".join(names)))
-    def remove(self, names: Sequence[str]) -> None:
+    @operation("users.rename", target=lambda name, new, *, host=SHARED: _one(
+        f"{name} to {new}", host=host))  # fmt: skip
+    def rename(self, name: str, new: str, *, host: str = SHARED) -> None:
+        """Give a user another name; the password stays, runs keep the name they were logged by.
+
+        Raises:
+            UsageError: There is no such user, or the new name is taken or cannot be used.
+            ConsoleError: It is the service user.
+        """
+        check_name(new)
+        self._not_the_service_user([name], "renamed")
+        self._change(
+            host,
+            lambda file: self._free(file, new).rename(self._known(file, name).name, new.encode()),
+        )
+
+    @operation("users.disable", target=_several)
+    def disable(self, names: Sequence[str], *, host: str = SHARED) -> None:
+        """Let these users in no more; their hashes stay as comments. All of them or none.
+
+        Raises:
+            UsageError: One of them is unknown.
+            ConsoleError: One of them is the service user, or could not be enabled again.
+        """
+        self._not_the_service_user(names, "disabled")
+
+        def disabled(file: Htpasswd) -> Htpasswd:
+            known = self._all_known(file, names)
+            for line in known:
+                if scheme_of(line.field).name == UNKNOWN:
+                    raise ConsoleError(
+                        f"The password of {clean(display(line.name))} is kept in no known scheme",
+                        "Nobody can log in by it anyway: give a new one, or remove the user.",
+                    )
+            return file.disable({line.name for line in known})
+
+        self._change(host, disabled)
+
+    @operation("users.enable", target=_several)
+    def enable(self, names: Sequence[str], *, host: str = SHARED) -> None:
+        """Let these users in again by the passwords that they had. All of them or none.
+
+        Raises:
+            UsageError: One of them is unknown.
+        """
+        self._change(
+            host,
+            lambda file: file.enable({line.name for line in self._all_known(file, names)}),
+        )
+
+    @operation("users.remove", target=_several)
+    def remove(self, names: Sequence[str], *, host: str = SHARED) -> None:
         """Remove exactly these users; all of them or, when one is unknown, none.
 
         Raises:
@@ -135,27 +202,78 @@ class UsersService:
             ConsoleError: One of them is the service user.
             BusyError: Another process holds the file.
         """
-        if not names:
-            raise UsageError("No user is named")
-        if self._service_user in names:
-            raise ConsoleError(
-                f"{clean(self._service_user)} is the console's own user and cannot be removed",
-                "Without it the console could not look at the server any more.",
-            )
+        self._not_the_service_user(names, "removed")
+        self._change(
+            host,
+            lambda file: file.remove({line.name for line in self._all_known(file, names)}),
+        )
 
-        def removed(file: Htpasswd) -> Htpasswd:
-            unknown = sorted({name for name in names if file.find(name) is None})
-            if unknown:
-                raise UsageError(
-                    f"There is no user {', '.join(map(clean, unknown))}",
-                    "Nobody was removed; `mlflow-console users list` shows the users.",
-                )
-            return file.remove({self._known(file, name).name for name in names})
+    @operation("users.check")
+    def check(self, name: str, password: Secret, *, host: str = SHARED) -> Verdict:
+        """Whether a password opens the door, as the file stands now.
 
-        self._change(removed)
+        Raises:
+            UsageError: There is no such user.
+        """
+        line = self._known(self._files.of(host).read(), name)
+        return verify.verdict(line, password)
+
+    @operation("users.handover")
+    def handover(
+        self, name: str, password: Secret | None = None, *, host: str = SHARED
+    ) -> Handover:
+        """What a user needs to log runs; without the password unless it is given.
+
+        Raises:
+            UsageError: There is no such user.
+        """
+        self._known(self._files.of(host).read(), name)
+        return handover(self.deployment, name, host, password)
+
+    def plan_import(self, content: bytes, *, host: str = SHARED) -> ImportPlan:
+        """What `import_` would do with another htpasswd file.
+
+        Raises:
+            UsageError: Nobody in it could be taken over, or `host` is no name of this deployment.
+        """
+        file = self._files.of(host, new=True).read()
+        return importing.plan(file, Htpasswd.parse(content), self._service_user)
+
+    @operation("users.import", target=lambda plan, *, host=SHARED, replace=False: _several(
+        (*plan.added, *(plan.changed if replace else ())), host=host))  # fmt: skip
+    def import_(self, plan: ImportPlan, *, host: str = SHARED, replace: bool = False) -> None:
+        """Take users over from another file, with the hashes that they have there.
+
+        Args:
+            plan: As `plan_import` made it; what was added meanwhile by others is left alone.
+            host: Gets a file of its own when it has none, with the console's own account in it.
+            replace: Also change the passwords of users who are here and have another one there.
+        """
+
+        def imported(file: Htpasswd) -> Htpasswd:
+            own = self._files.of(SHARED).read().find(self._service_user)
+            if host != SHARED and own is not None and file.find(self._service_user) is None:
+                file = file.add(own.name, own.field)
+            return importing.apply(file, plan, replace)
+
+        self._change(host, imported, new=True)
+
+    @operation("users.undo")
+    def undo(self) -> str:
+        """Take the last change back; once more, and it is there again.
+
+        Returns:
+            The host name whose file it was.
+
+        Raises:
+            UsageError: There is nothing to take back, or the file was changed since.
+        """
+        last = undo.load(self._undo_path)
+        self._change(last.host, lambda file: undo.apply(last, file), new=True)
+        return last.host
 
     def notes(self) -> builtins.list[str]:
-        """What is odd about the file, one sentence each, for instance a junk line's number.
+        """What is odd about the files, one sentence each, for instance a junk line's number.
 
         No note holds a hash, or the text of a line that is no user's: it may be a password.
         """
@@ -163,89 +281,42 @@ class UsersService:
         with files.explained(path):
             if not path.exists():
                 return [f"There is no user file {path} yet: nobody can log in"]
-        file = self._read()
-        notes = [clean(note) for note in file.oddities()]
-        notes += [
-            f"{clean(other.name)} has a user file of its own, which is not shown here: {other}"
-            for other in self._others()
-        ]
-        if file.find(self._service_user) is None:
-            notes.append(
-                f"The console's own user {clean(self._service_user)} is not in the file: "
-                "its checks of the server are refused"
-            )
+        notes: builtins.list[str] = []
+        for host in self.hosts():
+            file = self._files.of(host).read()
+            where = "" if host == SHARED else f"{clean(host)}: "
+            notes += [where + clean(note) for note in file.oddities()]
+            if file.find(self._service_user) is None:
+                notes.append(
+                    f"{where}The console's own user {clean(self._service_user)} is not in the "
+                    "file: its checks of the server are refused"
+                )
+        if not self.deployment.driver.own_user_files:
+            notes += [
+                f"{other} counts for nothing: this server knows the shared file alone"
+                for other in self._files.others()
+            ]
         return notes
 
-    def _others(self) -> builtins.list[Path]:
-        """The files of host names beside the shared one; a dot in it makes a name of a host."""
-        folder = self.deployment.paths.users.parent
-        with files.explained(folder):
-            found = sorted(path for path in folder.glob("[!.]*.*") if path.is_file())
-        return [
-            path for path in found if not path.name.startswith(self.deployment.paths.users.name)
-        ]
+    # Changes
+
+    def _change(
+        self, host: str, change: Callable[[Htpasswd], Htpasswd], *, new: bool = False,
+        undoable: bool = True,
+    ) -> None:  # fmt: skip
+        file = self._files.of(host, new)
+
+        def changed(before: Htpasswd) -> Htpasswd:
+            after = change(before)
+            if undoable:
+                undo.save(self._undo_path, host, before, after)
+            return after
+
+        file.change(changed)
 
     @property
-    def _service_user(self) -> str:
-        return self.deployment.settings.users.service_user
-
-    def _user(self, line: Line) -> User:
-        scheme = scheme_of(line.field)
-        name = display(line.name)
-        return User(
-            name=name,
-            host=self.deployment.paths.users.name,
-            scheme=scheme.name,
-            cost=scheme.cost,
-            enabled=line.enabled and scheme.name != UNKNOWN,
-            weak=scheme.weak,
-            service_user=name == self._service_user,
-        )
-
-    def _known(self, file: Htpasswd, name: str) -> Line:
-        line = file.find(name)
-        if line is None:
-            raise UsageError(
-                f"There is no user {clean(name)}", "`mlflow-console users list` shows the users."
-            )
-        return line
-
-    def _hash(self, password: Secret) -> bytes:
-        import bcrypt  # noqa: PLC0415  # first use, not start-up
-
-        check_password(password)
-        salt = bcrypt.gensalt(self.deployment.settings.users.bcrypt_cost)
-        hashed = bcrypt.hashpw(password.reveal().encode(), salt)
-        # 2b and 2y name the same algorithm; 2y is what Apache's htpasswd writes and every libc
-        # that knows bcrypt takes (crypt(5)).
-        return b"$2y$" + hashed.removeprefix(b"$2b$")
-
-    def _read(self) -> Htpasswd:
-        path = self.deployment.paths.users
-        with files.explained(path):
-            try:
-                return Htpasswd.parse(path.read_bytes())
-            except FileNotFoundError:
-                return Htpasswd()
-
-    def _write(self, file: Htpasswd) -> None:
-        path = self.deployment.paths.users
-        # A proxy's unprivileged worker reads both; the deployment's own folder is 0700.
-        files.make_folder(path.parent, 0o755)
-        files.sweep(path)
-        files.write_atomic(path, bytes(file), mode=0o644)
-        self.deployment.driver.users_changed()
-
-    def _change(self, change: Callable[[Htpasswd], Htpasswd]) -> None:
-        with self._locked():
-            self._write(change(self._read()))
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        run = self.deployment.paths.run
-        files.make_folder(run)
-        with files.locked(run / "users.lock", "the users"):
-            yield
+    def _undo_path(self) -> Path:
+        return self.deployment.paths.run / "users-undo"
 
     @contextlib.contextmanager
     def _secret_replaced(self, password: Secret) -> Iterator[None]:
@@ -264,54 +335,66 @@ class UsersService:
                     write_secret(path, before)
             raise
 
+    @property
+    def _service_user(self) -> str:
+        return self.deployment.settings.users.service_user
 
-def check_name(name: str) -> None:
-    """Raise UsageError when a name cannot stand in a htpasswd file.
-
-    HTTP Basic ends the name at the first colon (RFC 7617), a line at a line feed.
-    """
-    problem = _problem_of_name(name)
-    if problem:
-        raise UsageError(f"This name cannot be used: {problem}")
-
-
-def _problem_of_name(name: str) -> str:
-    problems = {
-        "it is empty": not name,
-        "it has control characters": _has_controls(name),
-        "it has a colon": ":" in name,
-        "it begins with #, which makes the line a comment": name.startswith("#"),
-        "it begins or ends with a space": name != name.strip(),
-        f"it is longer than {LONGEST_NAME} bytes": _size(name) > LONGEST_NAME,
-    }
-    return next((sentence for sentence, found in problems.items() if found), "")
-
-
-def _has_controls(text: str) -> bool:
-    return any(unicodedata.category(character) in _FORBIDDEN for character in text)
-
-
-def _size(text: str) -> int:
-    """Bytes in UTF-8; also of text that has no UTF-8 form, which is refused for that."""
-    return len(text.encode("utf-8", "surrogatepass"))
-
-
-def check_password(password: Secret) -> None:
-    """Raise UsageError when a password cannot be used; the sentence never holds it."""
-    problem = _problem_of_password(password.reveal())
-    if problem:
-        raise UsageError(f"This password cannot be used: {problem}")
-
-
-def _problem_of_password(text: str) -> str:
-    if not text:
-        return "it is empty"
-    if _has_controls(text):
-        return "it has control characters"
-    size = _size(text)
-    if size > LONGEST_PASSWORD:
-        return (
-            f"it is {size} bytes long, and bcrypt cuts off what is beyond {LONGEST_PASSWORD}; "
-            "letters outside of ASCII take two to four bytes each"
+    def _user(self, line: Line, host: str) -> User:
+        scheme = scheme_of(line.field)
+        name = display(line.name)
+        return User(
+            name=name,
+            host=host,
+            scheme=scheme.name,
+            cost=scheme.cost,
+            enabled=line.enabled and scheme.name != UNKNOWN,
+            weak=scheme.weak,
+            service_user=name == self._service_user,
         )
-    return ""
+
+    def _free(self, file: Htpasswd, name: str) -> Htpasswd:
+        """The file, when nobody in it has this name."""
+        line = file.find(name)
+        if line is not None:
+            state = "exists already" if line.enabled else "exists already and is disabled"
+            raise UsageError(
+                f"The user {clean(name)} {state}",
+                "`mlflow-console users passwd` changes the password.",
+            )
+        return file
+
+    def _known(self, file: Htpasswd, name: str) -> Line:
+        line = file.find(name)
+        if line is None:
+            raise UsageError(f"There is no user {clean(name)}", LIST_HINT)
+        return line
+
+    def _all_known(self, file: Htpasswd, names: Sequence[str]) -> builtins.list[Line]:
+        """The lines of these names; all of them, or none when one is unknown."""
+        if not names:
+            raise UsageError("No user is named")
+        known = file.by_name()
+        unknown = sorted(set(names) - set(known))
+        if unknown:
+            raise UsageError(
+                f"There is no user {', '.join(map(clean, unknown))}",
+                f"Nothing was changed; {LIST_HINT}",
+            )
+        return [known[name] for name in dict.fromkeys(names)]
+
+    def _not_the_service_user(self, names: Sequence[str], what: str) -> None:
+        if self._service_user in names:
+            raise ConsoleError(
+                f"{clean(self._service_user)} is the console's own user and cannot be {what}",
+                "Without it the console could not look at the server any more.",
+            )
+
+    def _hash(self, password: Secret) -> bytes:
+        import bcrypt  # noqa: PLC0415  # first use, not start-up
+
+        check_password(password)
+        salt = bcrypt.gensalt(self.deployment.settings.users.bcrypt_cost)
+        hashed = bcrypt.hashpw(password.reveal().encode(), salt)
+        # 2b and 2y name the same algorithm; 2y is what Apache's htpasswd writes and every libc
+        # that knows bcrypt takes (crypt(5)).
+        return b"$2y$" + hashed.removeprefix(b"$2b$")

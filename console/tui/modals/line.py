@@ -22,14 +22,19 @@ class LineModal(Modal[str]):
         value: What stands there already.
         about: One sentence on what may be typed.
         check: Raises a ConsoleError for a line that makes no sense.
+        secret: What is typed is not shown.
     """
 
-    def __init__(self, title: str, value: str, about: str, check: Callable[[str], object]) -> None:
+    def __init__(
+        self, title: str, value: str, about: str, check: Callable[[str], object],
+        secret: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(title)
         self._value, self._about, self._check = value, about, check
+        self._secret = secret
 
     def compose_body(self) -> Iterable[Widget]:
-        typed = Input(self._value, id="typed", compact=True)
+        typed = Input(self._value, id="typed", password=self._secret, compact=True)
         typed.cursor_blink = False
         yield typed
         yield Facts((self._about, "dim"))

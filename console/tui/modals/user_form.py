@@ -15,7 +15,7 @@ from textual.widgets import Button, Label
 from console.core.errors import ConsoleError
 from console.core.secrets import Secret, generate
 from console.core.text import clean
-from console.core.users.service import check_name, check_password
+from console.core.users.names import check_name, check_password
 from console.tui.modals.modal import Modal
 from console.tui.widgets.facts import Facts
 from console.tui.widgets.form import Field, Form

@@ -23,7 +23,7 @@ from console.core.secrets import Secret, generate
 from console.core.settings import UsersSettings
 from console.core.setup import Plan
 from console.core.text import clean
-from console.core.users.service import check_name, check_password
+from console.core.users.names import check_name, check_password
 from console.tui.caller import Caller
 from console.tui.opening import Created, Wishes, engine_found, plan, set_up
 from console.tui.widgets.choice import Choice, Option

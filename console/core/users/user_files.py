@@ -1,0 +1,80 @@
+"""Which user files a deployment has: a shared one, and those of single host names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from console.core import files
+from console.core.deployment import Deployment
+from console.core.errors import UsageError
+from console.core.text import clean
+from console.core.users.user_file import UserFile
+
+SHARED = "default"
+"""The file of every host name that has none of its own."""
+
+
+class UserFiles:
+    """The user files of one deployment.
+
+    Args:
+        deployment: Which one.
+    """
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    def hosts(self) -> list[str]:
+        """The names of those that count: the shared one, then host names with one of their own."""
+        if not self._deployment.driver.own_user_files:
+            return [SHARED]
+        return [SHARED, *(path.name for path in self.others())]
+
+    def others(self) -> list[Path]:
+        """The files of host names, whether they count or not; a dot makes a name of a host."""
+        folder = self._deployment.paths.users.parent
+        known = self._deployment.driver.host_names
+        with files.explained(folder):
+            return sorted(
+                path
+                for path in folder.glob("[!.]*")
+                if ("." in path.name or path.name in known)
+                and not path.name.startswith(SHARED)
+                and path.is_file()
+            )
+
+    def of(self, host: str, new: bool = False) -> UserFile:
+        """The file of a host name.
+
+        Args:
+            host: Or "default".
+            new: One that is to be made is meant as well.
+
+        Raises:
+            UsageError: There is none.
+        """
+        paths = self._deployment.paths
+        if host not in self.hosts():
+            self._refuse(host, new)
+        return UserFile(
+            paths.users.with_name(host), paths.run / "users.lock",
+            self._deployment.driver.users_changed,
+        )  # fmt: skip
+
+    def _refuse(self, host: str, new: bool) -> None:
+        driver = self._deployment.driver
+        if not driver.own_user_files:
+            raise UsageError(
+                "This server knows one user file for all of its host names", "Leave out --host."
+            )
+        if host not in driver.host_names:
+            names = ", ".join(clean(name) for name in driver.host_names)
+            raise UsageError(
+                f"{clean(host)} is no host name of this deployment", f"It has {names}."
+            )
+        if not new:
+            raise UsageError(
+                f"{clean(host)} has no user file of its own: the shared one counts there",
+                f"`mlflow-console users import {self._deployment.paths.users} --host {clean(host)}`"
+                " gives it one with the same users, who then are its own.",
+            )
