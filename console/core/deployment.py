@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from console.core.stack.driver import Driver
     from console.core.stack.service import StackService
     from console.core.storage.service import StorageService
+    from console.core.users.activity import Activity
     from console.core.users.service import UsersService
 
 
@@ -60,6 +61,11 @@ class Paths:
         return self.root / "audit.jsonl"
 
     @property
+    def activity(self) -> Path:
+        """What the access logs said of users; a SQLite database."""
+        return self.root / "activity.db"
+
+    @property
     def run(self) -> Path:
         """Locks and what is known of running processes."""
         return self.root / "run"
@@ -67,6 +73,11 @@ class Paths:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def access_log(self) -> Path:
+        """The access log of an embedded server."""
+        return self.logs / "access.log"
 
     @property
     def database(self) -> Path:
@@ -147,6 +158,15 @@ class Deployment:
         from console.core.users.service import UsersService  # noqa: PLC0415  # first use
 
         return UsersService(self)
+
+    @functools.cached_property
+    def activity(self) -> Activity:
+        """What the access log says of users; `collect(deployment.driver.access_log())` reads on."""
+        from console.core.users.activity import Activity  # noqa: PLC0415  # first use
+
+        chosen = self.settings.users
+        lock = self.paths.run / "activity.lock"
+        return Activity(self.paths.activity, lock, chosen.activity_days, chosen.service_user)
 
     @functools.cached_property
     def experiments(self) -> ExperimentsService:

@@ -43,10 +43,12 @@ class UsersSettings(Table, frozen=True):
     Attributes:
         bcrypt_cost: The base-2 logarithm of bcrypt's rounds for new passwords.
         service_user: The account of the console's own checks.
+        activity_days: For how long what the access logs say of users is remembered.
     """
 
     bcrypt_cost: Annotated[int, msgspec.Meta(ge=4, le=17)] = 12
     service_user: str = "mlflow-console"
+    activity_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 90
 
 
 class Settings(Table, frozen=True):

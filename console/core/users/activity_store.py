@@ -18,8 +18,9 @@ import msgspec
 from console.core import files
 from console.core.errors import BusyError, ConsoleError
 from console.core.users import durations
-from console.core.users.digest import HOUR, Digest
+from console.core.users.digest import Digest
 from console.core.users.durations import Histogram
+from console.core.users.lookups import HOUR
 
 FORMAT = 1
 DAY = 86_400
@@ -72,6 +73,10 @@ row_number() OVER (PARTITION BY host, user ORDER BY last DESC) AS place FROM fac
 WHERE place > ?"""
 
 
+class BrokenError(ConsoleError):
+    """The database cannot be used any more."""
+
+
 class ActivityStore:
     """Opens and fills the database of one deployment.
 
@@ -104,20 +109,19 @@ class ActivityStore:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A connection that commits what it is told to; call it under the lock of the activity.
 
-        A broken database is put aside first, and `note` says so.
-
         Raises:
+            BrokenError: It was broken and is put aside, `note` says so; the next one is new.
             ConsoleError: The database is newer, or not for this account.
         """
         with files.explained(self._path):
             # Made here, because SQLite would make it readable for everybody.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        if self._is_broken():
+        try:
+            with self._opened(str(self._path)) as connection:
+                yield connection
+        except BrokenError as error:
             self._put_aside()
-            with files.explained(self._path):
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        with self._opened(str(self._path)) as connection:
-            yield connection
+            raise BrokenError(self.note, "Look again: what the log still holds is read.") from error
 
     @contextlib.contextmanager
     def _opened(self, name: str) -> Iterator[sqlite3.Connection]:
@@ -151,24 +155,12 @@ class ActivityStore:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return BusyError(f"{self._path} is in use by another process", "Try again.")
-        if _means_broken(error):
-            return ConsoleError(
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such table" in str(error):
+            return BrokenError(
                 f"{self._path} is broken: {error}",
                 "The next look at the access log puts it aside and begins a new one.",
             )
         return ConsoleError(f"{self._path}: {error}")
-
-    def _is_broken(self) -> bool:
-        try:
-            with contextlib.closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS)) as opened:
-                (number,) = opened.execute("PRAGMA user_version").fetchone()
-                if number > FORMAT:
-                    return False  # whatever it looks like inside
-                said = opened.execute("PRAGMA quick_check(1)").fetchone()
-                tables = {name for (name,) in opened.execute("SELECT name FROM sqlite_schema")}
-        except sqlite3.DatabaseError as error:
-            return _means_broken(error)
-        return said != ("ok",) or (number > 0 and not {"hours", "sources"} <= tables)
 
     def _put_aside(self) -> None:
         aside = self._path.with_name(f"{self._path.name}.broken-{time.time_ns() // 1_000_000}")
@@ -264,11 +256,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
-
-
-def _means_broken(error: sqlite3.Error) -> bool:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _sane(amount: int) -> int:

@@ -9,102 +9,53 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import NamedTuple
 
 from console.core.users import access_log, calls, durations
 from console.core.users.access_log import NOBODY
 from console.core.users.durations import BUCKETS, NONE, Histogram
 from console.core.users.figures import Attempt, Deletion, Face, Hour, Times
+from console.core.users.lookups import HOUR, OPEN, Buckets, Endpoints, Hours, Sizes, SlowError
 
-HOUR = 3600
 MOST_ROWS = 50_000  # then they are summed up, so that strangers' names take no memory
 MOST_TRIED = 10_000
-MOST_ENDPOINTS = 500
 LONGEST_TEXT = 300  # characters of a client's name, or of a deleting path, that are kept
 CLOCK_SECONDS = 60.0  # what two machines' clocks may differ by before it is said
 
 # Answers that come from MLflow alone, so that whoever got one was let in. The proxy itself says
 # 301, 308, 400, 403, 405, 413, 429 and 5xx, also to those whose password nobody has looked at.
 _LET_IN = (b"2", b"304", b"404", b"409", b"416", b"422")
-_ARTIFACTS = b"/mlflow-artifacts/artifacts/"
-_OPEN = frozenset({b"/health", b"/version"})  # need no password, so they prove nothing
 
 
-class _SlowError(Exception):
-    """A line that is looked at by itself: a deleting call, or one that needs no password."""
+class _Kind(Enum):
+    """What requests say of the user whose name they carry."""
+
+    NOTHING = 0  # nobody's, or the service user's
+    REFUSED = 1
+    UNPROVEN = 2
+    LET_IN = 3
 
 
-class _Endpoints(dict[bytes, int]):
-    """The number of a path's endpoint, in steps that leave room for two buckets."""
+class _Who(NamedTuple):
+    """What status, method, host, address and user of a line say."""
 
-    STEP = 2 * BUCKETS
-
-    def __init__(self) -> None:
-        self.names: list[bytes] = [calls.OTHER]
-        self._numbers = {calls.OTHER: 0}
-
-    def __missing__(self, path: bytes) -> int:
-        base, query, _ = path.partition(b"?")
-        tree = base.find(_ARTIFACTS)
-        if tree >= 0:  # a fifth of all: names that come once, so that no look-up finds them
-            base = base[: tree + len(_ARTIFACTS)] + b"*"
-        number = self._numbers.get(base)
-        if number is None:
-            if self._alone(base):
-                raise _SlowError
-            number = self.number(base)
-        if not query and base == path == self.names[number // self.STEP]:
-            self[path] = number
-        return number
-
-    def number(self, base: bytes) -> int:
-        """Of a path without its query; `calls.OTHER` when there are too many."""
-        name = calls.endpoint(base)
-        known = b" " + name if self._alone(base) else name  # so that no look-up finds those
-        number = self._numbers.get(known)
-        if number is None:
-            if len(self.names) >= MOST_ENDPOINTS:
-                return 0
-            number = self._numbers[known] = len(self.names) * self.STEP
-            self.names.append(name)
-        return number
-
-    @staticmethod
-    def _alone(base: bytes) -> bool:
-        return base in _OPEN or calls.deletes(b"POST", base)
-
-
-class _Hours(dict[bytes, int]):
-    """The hour since 1970 that a time's first eight digits fall into."""
-
-    def __missing__(self, digits: bytes) -> int:
-        if len(digits) != 8 or not digits.isdigit():
-            raise ValueError
-        if len(self) > MOST_ROWS:
-            self.clear()
-        hour = self[digits] = int(digits) * 100 // HOUR
-        return hour
-
-
-class _Buckets(dict[bytes, int]):
-    """The bucket of a duration, from `first` on."""
-
-    def __init__(self, first: int) -> None:
-        self._first = first
-
-    def __missing__(self, text: bytes) -> int:
-        if len(self) > MOST_ROWS:
-            self.clear()
-        number = self[text] = self._first + durations.bucket(text)
-        return number
+    kind: _Kind
+    claimed: bytes
+    host: str
+    user: str
+    address: str
+    timed: bool
 
 
 class _Row:
     """Lines that have status, method, host, address, user, client and hour in common."""
 
-    __slots__ = ("first", "last", "received", "requests", "sent", "times")
+    __slots__ = ("first", "last", "received", "requests", "sent", "times", "who")
 
-    def __init__(self, head: bytes, times: defaultdict[int, int]) -> None:
+    def __init__(self, who: _Who, head: bytes, times: defaultdict[int, int]) -> None:
         self.requests = self.received = self.sent = 0
+        self.who = who
         self.first = self.last = head
         self.times = times
 
@@ -132,10 +83,13 @@ class Digest:
     def __init__(self, now: float, own: str = "") -> None:
         self._now = now
         self._own = own.encode()
-        self._endpoints = _Endpoints()
-        self._hours = _Hours()
-        self._request = _Buckets(0)
-        self._upstream = _Buckets(BUCKETS)
+        self._endpoints = Endpoints()
+        self._hours = Hours()
+        self._request = Buckets(0)
+        self._upstream = Buckets(BUCKETS)
+        self._sizes = Sizes()
+        self._whos: dict[bytes, _Who] = {}
+        self._said: dict[tuple[str, str, str], tuple[int, bool]] = {}
         self._rows: dict[tuple[bytes, bytes, int], _Row] = {}
         self._numbers: dict[tuple[int, bytes], defaultdict[int, int]] = {}
         self._sink: defaultdict[int, int] = defaultdict(int)
@@ -167,14 +121,14 @@ class Digest:
         This is what every line costs: nothing is called in it that need not be.
         """
         endpoints, hours, rows = self._endpoints, self._hours, self._rows
-        request, upstream = self._request, self._upstream
+        request, upstream, sizes = self._request, self._upstream, self._sizes
         line = b""
         try:
             for line in lines:
                 head, seconds, inside, received, sent, path, client = line.rsplit(b"\t", 6)
                 endpoint = endpoints[path]
                 whole, part = endpoint + request[seconds], endpoint + upstream[inside]
-                got, gave = int(received), int(sent)
+                got, gave = sizes[received], sizes[sent]
                 key = head[14:], client, hours[head[:8]]
                 try:
                     row = rows[key]
@@ -188,7 +142,7 @@ class Digest:
                 times = row.times
                 times[whole] += 1
                 times[part] += 1
-        except (ValueError, _SlowError):
+        except (ValueError, SlowError):
             return line
         return None
 
@@ -197,22 +151,40 @@ class Digest:
 
         Raises:
             ValueError: They are not those of a request.
-            _SlowError: It may delete something.
+            SlowError: It may delete something.
         """
-        fields = key[0].split(b"\t")
-        if len(fields) != 6 or fields[0] or _seconds(head) is None:
+        if _seconds(head) is None:
             raise ValueError
-        _, status, method, _, _, user = fields
+        who = self._whos.get(key[0])
+        if who is None:
+            if len(self._whos) > MOST_ROWS:
+                self._whos.clear()
+            who = self._whos[key[0]] = self._who(key[0])
+        if not who.timed:
+            return _Row(who, head, self._sink)
+        numbers = self._numbers.get((key[2] // 24, who.claimed))
+        if numbers is None:
+            numbers = self._numbers[key[2] // 24, who.claimed] = defaultdict(int)
+        return _Row(who, head, numbers)
+
+    def _who(self, text: bytes) -> _Who:
+        """What a line says from its status to its user, with a tab before it; raises as above."""
+        fields = text.split(b"\t")
+        if len(fields) != 6 or fields[0]:
+            raise ValueError
+        _, status, method, host, address, user = fields
         if len(status) != 3 or not status.isdigit():
             raise ValueError
         if method == b"DELETE":
-            raise _SlowError
-        if not self._counts(user) or not (status.startswith(_LET_IN) or status[:1] == b"5"):
-            return _Row(head, self._sink)
-        return _Row(head, self._numbers.setdefault((key[2] // 24, user), defaultdict(int)))
-
-    def _counts(self, user: bytes) -> bool:
-        return user not in NOBODY and user != self._own
+            raise SlowError
+        if user in NOBODY or (user == self._own and status != b"401"):
+            kind = _Kind.NOTHING
+        elif status == b"401":
+            kind = _Kind.REFUSED
+        else:
+            kind = _Kind.LET_IN if status.startswith(_LET_IN) else _Kind.UNPROVEN
+        timed = kind is _Kind.LET_IN or (kind is _Kind.UNPROVEN and status[:1] == b"5")
+        return _Who(kind, user, _name(host), _name(user), _name(address), timed)
 
     def _alone(self, line: bytes) -> None:
         """Look at one line that is not usual."""
@@ -225,7 +197,7 @@ class Digest:
                 self.bad += 1
             return
         base = request.path.partition(b"?")[0]
-        if base in _OPEN:
+        if base in OPEN:
             request = request._replace(user=NOBODY[0])
         elif calls.deletes(request.method, base) and request.status != b"401":
             self._delete(request)
@@ -253,29 +225,35 @@ class Digest:
         ))  # fmt: skip
 
     def _told(self, failed: access_log.FailedLogin) -> None:
-        """The error log's times have no zone: it happened when the lines around it did."""
-        at = self._now if self.last is None else self.last
-        attempt = self._attempt((failed.host, failed.user, failed.address), at, at)
-        if attempt is not None:
-            attempt.told += 1
-            attempt.unknown = failed.unknown
+        who = _name(failed.host), _name(failed.user), _name(failed.address)
+        if who in self._said or len(self._said) < MOST_TRIED:
+            self._said[who] = self._said.get(who, (0, False))[0] + 1, failed.unknown
 
-    def _attempt(
-        self, who: tuple[bytes, bytes, bytes], first: float, last: float
-    ) -> Attempt | None:
-        host, user, address = map(_name, who)
-        attempt = self.attempts.get((host, user, address))
+    def _fold_told(self) -> None:
+        """The error log's times have no zone: it happened when the requests around it did."""
+        at = self._now if self.last is None else self.last
+        for who, (count, unknown) in self._said.items():
+            known = self.attempts.get(who)
+            attempt = known or self._attempt(who, at, at)
+            if attempt is not None:
+                attempt.told += count
+                attempt.unknown = unknown
+        self._said.clear()
+
+    def _attempt(self, who: tuple[str, str, str], first: float, last: float) -> Attempt | None:
+        attempt = self.attempts.get(who)
         if attempt is None:
             if len(self.attempts) >= MOST_TRIED:
                 self.attempts_beyond += 1
                 return None
-            attempt = self.attempts[host, user, address] = Attempt(first, last)
+            attempt = self.attempts[who] = Attempt(first, last)
         attempt.first, attempt.last = min(attempt.first, first), max(attempt.last, last)
         return attempt
 
     def finish(self) -> None:
         """Bring everything that was fed into the figures; more may be fed after it."""
         self._fold()
+        self._fold_told()
         for (day, user), numbers in self._numbers.items():
             histograms: dict[int, Histogram] = {}
             for number, count in numbers.items():
@@ -297,58 +275,49 @@ class Digest:
 
     def _fold(self) -> None:
         """Sum rows up by what is asked for."""
-        for (head, client, hour), row in self._rows.items():
-            _, status, _, host, address, user = head.split(b"\t")
-            first, last = _seconds(row.first), _seconds(row.last)
-            first = hour * HOUR if first is None else first
-            last = first if last is None else last
+        for (_, client, hour), row in self._rows.items():
+            first = _seconds(row.first) or hour * HOUR
+            last = _seconds(row.last) or first
             self.lines += row.requests
-            if last > self._now + CLOCK_SECONDS:
-                self.future += row.requests
-            first, last = min(first, self._now), min(last, self._now)
-            hour = min(hour, int(self._now) // HOUR)  # noqa: PLW2901  # a clock that is wrong
-            self.first = first if self.first is None else min(self.first, first)
-            self.last = last if self.last is None else max(self.last, last)
-            if status == b"401":
-                self._fold_refused((host, user, address), row, (first, last, hour))
-            elif self._counts(user):
-                let_in = status.startswith(_LET_IN)
-                self._fold_row((host, user, address), row, (first, last, hour), client, let_in)
+            if last > self._now:
+                self.future += row.requests if last > self._now + CLOCK_SECONDS else 0
+                first, last = min(first, self._now), self._now
+                hour = min(hour, int(self._now) // HOUR)  # noqa: PLW2901  # a clock is wrong
+            if self.first is None or first < self.first:
+                self.first = first
+            if self.last is None or last > self.last:
+                self.last = last
+            if row.who.kind is not _Kind.NOTHING:
+                self._fold_row(row, first, last, hour, client)
         self._rows.clear()
 
-    def _fold_refused(
-        self, who: tuple[bytes, bytes, bytes], row: _Row, when: tuple[float, float, int]
-    ) -> None:
-        host, user, _ = who
-        if user in NOBODY:  # browsers ask without a name first
-            return
-        attempt = self._attempt(who, when[0], when[1])
-        if attempt is None:
-            return
-        attempt.refused += row.requests
-        self._hour(host, user, when[2]).refused += row.requests
-
-    def _hour(self, host: bytes, user: bytes, hour: int) -> Hour:
-        key = _name(host), _name(user), hour
-        return self.hours.get(key) or self.hours.setdefault(key, Hour())
-
-    def _fold_row(
-        self, who: tuple[bytes, bytes, bytes], row: _Row, when: tuple[float, float, int],
-        client: bytes, let_in: bool,
-    ) -> None:  # fmt: skip
-        first, last, number = when
-        hour = self._hour(who[0], who[1], number)
-        if not let_in:
+    def _fold_row(self, row: _Row, first: float, last: float, number: int, client: bytes) -> None:
+        kind, _, host, user, address, _ = row.who
+        if kind is _Kind.REFUSED:
+            attempt = self._attempt((host, user, address), first, last)
+            if attempt is None:
+                return
+            attempt.refused += row.requests
+        hour = self.hours.get((host, user, number))
+        if hour is None:
+            hour = self.hours[host, user, number] = Hour()
+        if kind is _Kind.REFUSED:
+            hour.refused += row.requests
+        elif kind is _Kind.UNPROVEN:
             hour.unproven += row.requests
-            return
-        hour.requests += row.requests
-        hour.received += row.received
-        hour.sent += row.sent
-        host, user, address = map(_name, who)
-        face = self.faces.get((host, user, address))
+        else:
+            hour.requests += row.requests
+            hour.received += row.received
+            hour.sent += row.sent
+            self._fold_face((host, user, address), row.requests, first, last, client)
+
+    def _fold_face(
+        self, who: tuple[str, str, str], requests: int, first: float, last: float, client: bytes
+    ) -> None:
+        face = self.faces.get(who)
         if face is None:
-            face = self.faces[host, user, address] = Face(first, last, 0, "")
-        face.requests += row.requests
+            face = self.faces[who] = Face(first, last, 0, "")
+        face.requests += requests
         face.first = min(face.first, first)
         if last >= face.last:
             face.last, face.client = last, _name(client)[:LONGEST_TEXT]
