@@ -129,6 +129,7 @@ def server(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     variables = {
         **os.environ,
         "MLFLOW_CONSOLE_HTPASSWD": str(running.user_file),
+        "MLFLOW_CONSOLE_ACCESS_LOG": str(directory / "logs" / "access.log"),
         "MLFLOW_CONSOLE_MARKER": f"test-{port}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Else a look at the gateway's models asks GitHub for a list; MLflow brings one along.

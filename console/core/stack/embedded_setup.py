@@ -68,6 +68,7 @@ def variables(server: ServerSettings, paths: Paths) -> dict[str, str]:
         {
             MARKER: str(paths.root),
             "MLFLOW_CONSOLE_HTPASSWD": str(paths.users),
+            "MLFLOW_CONSOLE_ACCESS_LOG": str(paths.access_log),
             "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
             "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

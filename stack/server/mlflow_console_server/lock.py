@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from mlflow_console_server.accesslog import ACCESS_LOG_VARIABLE, AccessLog, Exchange
 from mlflow_console_server.credentials import (
     BusyError,
     Credentials,
@@ -79,15 +80,19 @@ class RefusalError(Exception):
 class Lock:
     """An ASGI application that lets only verified users through to another one."""
 
-    def __init__(self, application: Application, verifier: Verifier) -> None:
+    def __init__(
+        self, application: Application, verifier: Verifier, access_log: AccessLog | None = None
+    ) -> None:
         """Stand before an application.
 
         Args:
             application: What is protected.
             verifier: Says whose password is right.
+            access_log: Where requests are noted; None for nowhere.
         """
         self._application = application
         self._verifier = verifier
+        self._access_log = access_log
         self._complained = -_REPEAT_AFTER
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,11 +102,35 @@ class Lock:
             ValueError: For a scope that is neither http, websocket nor lifespan: what cannot be
                 checked does not pass.
         """
+        if scope["type"] not in {"http", "websocket", "lifespan"}:
+            raise ValueError(f"ASGI scope {scope['type']!r} is not supported.")
+        if self._access_log is None or scope["type"] != "http":
+            await self._serve(scope, receive, send, lambda: None)
+            if self._access_log is not None and scope["type"] == "lifespan":
+                self._access_log.flush()  # the server ends
+            return
+        exchange = Exchange(scope)
+        failed = False
+        try:
+            await self._serve(
+                scope, exchange.received(receive), exchange.sent(send), exchange.enter
+            )
+        except Exception:
+            failed = True
+            raise
+        finally:
+            credentials = read_credentials(scope["headers"])
+            user = b"" if credentials is None else credentials.name
+            self._access_log.add(exchange.line(user, failed))
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, entered: Callable[[], None]
+    ) -> None:
+        """Serve one connection, and call `entered` before MLflow is asked."""
         if scope["type"] == "lifespan" or is_open(scope):
+            entered()
             await self._application(scope, receive, send)
             return
-        if scope["type"] not in {"http", "websocket"}:
-            raise ValueError(f"ASGI scope {scope['type']!r} is not supported.")
         try:
             user = await self._admit(scope)
             if is_assistant(scope["path"]):
@@ -109,6 +138,7 @@ class Lock:
         except RefusalError as refusal:
             await _refuse(scope, send, refusal)
             return
+        entered()
         await self._application(_inner(scope, user), receive, send)
 
     async def _admit(self, scope: Scope) -> str:
@@ -261,7 +291,9 @@ def create_app() -> Lock:
     matches(b"$2b$04$" + b"." * 53, b"")
     # By name and late: the tests of the lock need no MLflow.
     application: Application = importlib.import_module("mlflow.server.fastapi_app").app
-    return Lock(application, Verifier(UserFile(Path(path).absolute())))
+    noted = os.environ.get(ACCESS_LOG_VARIABLE)
+    access_log = AccessLog(Path(noted).absolute()) if noted else None
+    return Lock(application, Verifier(UserFile(Path(path).absolute())), access_log)
 
 
 def _log_to_stderr() -> None:

@@ -79,6 +79,17 @@ class LogFile:
         self.flush()
         self._line(b"supervisor: " + sentence.encode())
 
+    def append(self, lines: bytes) -> None:
+        """Append whole lines as they are, without a time before them.
+
+        Args:
+            lines: Each with its end.
+
+        Raises:
+            OSError: If not all of it could be written.
+        """
+        self._write(b"\n" + lines if self._torn else lines)
+
     def _finish(self, line: bytes) -> None:
         """Write a line whose end has come, unless its beginning was already cut and written."""
         if self._skipping:
