@@ -31,6 +31,7 @@ from console.core.stack import (
 from console.core.stack.anatomy import Anatomy
 from console.core.stack.compose_actions import ComposeActions
 from console.core.stack.compose_project import ComposeProject
+from console.core.stack.container_access import ContainerSource
 from console.core.stack.container_stats import Measured
 from console.core.stack.driver import (
     Capabilities,
@@ -299,6 +300,13 @@ class ComposeDriver:
 
         engine = self._project.engine
         return container_logs.stream(engine, chosen, names, tail, follow, since=since)
+
+    def access_log(self) -> ContainerSource:
+        """What the proxy's container wrote to its log."""
+        name = self._project.name_of(Role.PROXY)
+        return ContainerSource(
+            self._project.engine, name, lambda: self._project.containers().get(name)
+        )
 
     def run_in(
         self, role: Role, argv: Sequence[str], env: Mapping[str, str], cancel: threading.Event

@@ -208,7 +208,7 @@ class _Source:
             return lines
         if stamp != self._stamp:
             self._stamp, self._seen = stamp, []
-            self._since = _seconds(stamp, at)
+            self._since = engine_seconds(stamp)
         self._seen += [line for line in lines[-50:] if line.startswith(stamp)]
         return lines
 
@@ -216,8 +216,11 @@ class _Source:
         return line.startswith(self._stamp) and line in self._seen
 
 
-def _seconds(stamp: bytes, at: datetime) -> str:
-    """A time of the engine as it takes one: seconds since 1970 and nanoseconds."""
+def engine_seconds(stamp: bytes) -> str:
+    """A time of the engine as it takes one: seconds since 1970 and nanoseconds; "" for no time."""
+    at = moment(stamp)
+    if at is None:
+        return ""
     _, _, fraction = stamp.rstrip(b"Z").partition(b".")
     digits = "".join(itertools.takewhile(str.isdigit, fraction.decode()))
     return f"{int(at.timestamp())}.{digits:0<9}"

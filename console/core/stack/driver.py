@@ -16,6 +16,7 @@ from console.core.stack.places import ArtifactStore, BackendStore
 from console.core.streams import Stream
 
 if TYPE_CHECKING:
+    from console.core.stack.access_sources import Source
     from console.core.stack.anatomy import Anatomy
     from console.core.stack.log_stream import LogStream
 
@@ -425,6 +426,9 @@ class Driver(Protocol):
             follow: Go on until the stream is closed.
             since: None of those that are older.
         """
+
+    def access_log(self) -> Source:
+        """Its access log, to be read from where it was left; asked for, nothing is read yet."""
 
     def run_in(
         self, role: Role, argv: Sequence[str], env: Mapping[str, str], cancel: threading.Event

@@ -27,6 +27,7 @@ from console.core.errors import (
 )
 from console.core.progress import Progress
 from console.core.stack import embedded_setup, logs
+from console.core.stack.access_sources import FileSource
 from console.core.stack.anatomy import Anatomy
 from console.core.stack.driver import (
     Capabilities,
@@ -469,6 +470,10 @@ class EmbeddedDriver:
         """The server's log."""
         self._check_names(services)
         return logs.stream(self._log, SERVICE, tail, follow, since)
+
+    def access_log(self) -> FileSource:
+        """What the lock in the server writes."""
+        return FileSource(self._paths.access_log)
 
     def run_in(
         self, role: Role, argv: Sequence[str], env: Mapping[str, str], cancel: threading.Event
