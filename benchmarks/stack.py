@@ -26,6 +26,8 @@ IDLE_SECONDS = 60
 SAMPLES, SAMPLE_SECONDS = 5, 2
 # Longer than half of the time that a verdict counts: each round of the proxy's checks a password.
 ROUNDS, ROUND_SECONDS = 5, 10.0
+# The first guesses are let through at once; it is about what comes then.
+GUESSING_BEFORE_SECONDS = 15
 USER, PASSWORD = "alice", "correct horse battery"
 COST = "$2y$12$"
 # One reads the database, the other does nothing but answer.
@@ -43,6 +45,33 @@ os.environ.pop("MLFLOW_SERVER_ENABLE_JOB_EXECUTION")
 os.environ.update(tracking.environment())
 os.execvp("mlflow", ["mlflow", "server", "--uvicorn-opts", "--uds " + tracking.SOCKET,
                      "--artifacts-destination", "s3://mlflow"])
+"""
+# Guesses at an even rate, each on a connection of its own, whatever the answers are.
+GUESSES_A_SECOND = 200
+GUESSER = f"""
+import asyncio, base64, itertools, time
+numbers = itertools.count()
+answered = 0
+async def guess():
+    global answered
+    login = base64.b64encode(b"{USER}:guess %d" % next(numbers)).decode()
+    reader, writer = await asyncio.open_connection("proxy.internal", 80)
+    writer.write(f"GET /version HTTP/1.0\\r\\nHost: proxy.internal\\r\\nAuthorization: Basic "
+                 f"{{login}}\\r\\n\\r\\n".encode())
+    status = (await reader.read()).split(b" ")[1]
+    assert status in (b"401", b"429"), status
+    answered += 1
+    writer.close()
+async def main():
+    began, tasks = time.monotonic(), set()
+    for n in itertools.count(1):
+        task = asyncio.create_task(guess())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        await asyncio.sleep(max(0, began + n / {GUESSES_A_SECOND} - time.monotonic()))
+        if n % 200 == 0:
+            print(n, answered, time.monotonic() - began, flush=True)
+asyncio.run(main())
 """
 OVERRIDE = {
     "services": {
@@ -131,9 +160,30 @@ def _requests(directory: Path, load: Load) -> Iterator[Figure]:
         yield Figure(f"{what}: MLflow's socket", theirs, "/s")
         yield Figure(f"{what}: nginx", ours, "/s")
         yield Figure(f"{what}: nginx / socket", ours / theirs, "x", least=0.9)
+    yield from _under_attack(directory, load)
     with _nothing_remembered(directory):
         rate = load.rate(proxied, ROUND_SECONDS)
     yield Figure("the last one, every password hashed: nginx", rate, "/s")
+
+
+def _under_attack(directory: Path, load: Load) -> Iterator[Figure]:
+    """A verified client while another address guesses passwords, and in peace, in turn."""
+    _, proxied = _targets(directory, CALLS["experiments/get"])
+    known = containers.networks(containers.ids(directory)["proxy"])
+    network = next(each for each in known if each.endswith("_inside"))
+    peace, attacked = [], []
+    for _ in range(ROUNDS):
+        peace.append(load.rate(proxied, ROUND_SECONDS))
+        run = ["--network", network, "--entrypoint", "python"]
+        image = engine.images()["MLFLOW_IMAGE"]
+        with engine.container(image, "-uc", GUESSER, run=run) as guesser:
+            time.sleep(GUESSING_BEFORE_SECONDS)
+            attacked.append(load.rate(proxied, ROUND_SECONDS))
+            sent, answered, seconds = engine.docker("logs", guesser).splitlines()[-1].split()
+    yield Figure("guesses at passwords by another address", int(sent) / float(seconds), "/s")
+    yield Figure("of these answered", int(answered) / float(seconds), "/s")
+    ours, theirs = statistics.median(attacked), statistics.median(peace)
+    yield Figure("a verified client meanwhile / in peace", ours / theirs, "x", least=0.8)
 
 
 def _targets(directory: Path, path: str) -> tuple[Target, Target]:

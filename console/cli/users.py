@@ -20,16 +20,18 @@ from console.cli.context import (
     verb,
 )
 from console.cli.tables import Cell, Column, Marked, Tone
+from console.cli.users_activity import activity
 from console.core import files
 from console.core.errors import ConsoleError, UsageError
 from console.core.operations import OPERATIONS
 from console.core.users.importing import ImportPlan
 from console.core.users.names import check_name
-from console.core.users.service import User
+from console.core.users.user import User
 from console.core.users.user_files import SHARED
 from console.core.users.verify import Verdict
 
 app = typer.Typer(help="Who can log in.", rich_markup_mode=None)
+verb(app, "users.activity")(activity)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False)]

@@ -91,6 +91,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("users", "enable", "Let somebody in again", Risk.WRITE),
         Operation("users", "remove", "Take somebody's access away", Risk.DESTROY),
         Operation("users", "check", "Whether a password is somebody's", Risk.READ),
+        Operation("users", "activity", "Who was here, how often and from where", Risk.READ),
         Operation("users", "handover", "What somebody needs to log runs", Risk.READ),
         Operation("users", "import", "Take users over from another htpasswd file", Risk.DESTROY),
         Operation("users", "undo", "Take the last change of the users back", Risk.WRITE),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from console.core.stack.driver import Sample
 
@@ -41,6 +41,10 @@ class Statistics:
         # Whole groups from the right: a bar that stands keeps its height.
         groups = [busy[max(0, end - each) : end] for end in range(len(busy), 0, -each)]
         peaks = [max(group) for group in reversed(groups[:width])]
-        top = max(LEAST_PERCENT, *peaks)
-        bars = "".join(BARS[min(7, int(peak / top * 8))] for peak in peaks)
-        return bars.rjust(width)
+        return bars(peaks, LEAST_PERCENT).rjust(width)
+
+
+def bars(values: Sequence[float], least: float) -> str:
+    """One cell for each value; the highest fills it, or `least` if that is more."""
+    top = max(least, *values)
+    return "".join(BARS[min(7, int(value / top * 8))] for value in values)

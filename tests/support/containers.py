@@ -30,6 +30,12 @@ def root(container: str) -> Path:
     return Path(f"/proc/{pid}/root")
 
 
+def networks(container: str) -> list[str]:
+    """The networks that a container is in."""
+    form = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}"
+    return engine.docker("inspect", "--format", form, container).split()
+
+
 def memory(container: str, field: str) -> int:
     """One line of smaps_rollup in bytes, summed over the processes of a container; needs root.
 

@@ -35,7 +35,8 @@ from console.core.stack.log_stream import Emit, LogStream
 from console.core.stack.status import Status
 from console.core.storage.service import Amount, ExperimentUsage, RunUsage, Usage
 from console.core.streams import Stream
-from console.core.users.service import User
+from console.core.users.report import Report
+from console.core.users.user import User
 from console.core.users.verify import Verdict
 from console.tui.app import ConsoleApp, OpenedApp
 from console.tui.messages import Session
@@ -274,6 +275,9 @@ class FakeUsers:
     removed: list[tuple[str, ...]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
     fails: Exception | None = None
+    report: Report = field(
+        default_factory=lambda: Report("logs cover 12 of 30 days", (), (), (), ())
+    )
     _before: list[User] = field(default_factory=list)
 
     def hosts(self) -> Sequence[str]:
@@ -316,6 +320,9 @@ class FakeUsers:
             change(each) if each.name in names and each.host == host else each
             for each in self.users
         ]
+
+    def activity(self, *_: object, **__: object) -> Report:
+        return self.report
 
     def undo(self) -> str:
         self.users, self._before = self._before, list(self.users)

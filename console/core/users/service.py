@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from console.core import files
 from console.core.deployment import Deployment
@@ -16,40 +16,20 @@ from console.core.operations import operation
 from console.core.secrets import Secret, read_secret, write_secret
 from console.core.text import clean
 from console.core.users import importing, undo, verify
+from console.core.users.activity_answers import Person
 from console.core.users.handover import Handover, handover
 from console.core.users.htpasswd import UNKNOWN, Htpasswd, Line, display, scheme_of
 from console.core.users.importing import ImportPlan
 from console.core.users.names import check_name, check_password
+from console.core.users.seen import scope, spelt
+from console.core.users.user import User, of_line
 from console.core.users.user_files import SHARED, UserFiles
 from console.core.users.verify import Verdict
 
+if TYPE_CHECKING:
+    from console.core.users.report import Report
+
 LIST_HINT = "`mlflow-console users list` shows the users."
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """One user; the JSON shape of `users list`.
-
-    Attributes:
-        host: The host name whose file holds it; "default" for the shared file.
-        scheme: How the password is kept, for instance "bcrypt".
-        cost: The base-2 logarithm of bcrypt's rounds; None for other schemes.
-        enabled: Can log in.
-        weak: The scheme can be broken by trying, or cannot be verified at all.
-        service_user: The console's own account.
-        last_seen, requests, failures: None, nobody counts them yet.
-    """
-
-    name: str
-    host: str
-    scheme: str
-    cost: int | None
-    enabled: bool
-    weak: bool
-    service_user: bool
-    last_seen: datetime | None = None
-    requests: int | None = None
-    failures: int | None = None
 
 
 def _shown(text: str) -> str:
@@ -94,9 +74,20 @@ class UsersService:
             UsageError: There is no such file.
             AccessError: A file is not for this account.
         """
-        wanted = self.hosts() if host is None else [host]
-        found = [(each, self._files.of(each).read()) for each in wanted]
-        return [self._user(line, each) for each, file in found for line in file.users()]
+        found: builtins.list[User] = []
+        for each in self.hosts() if host is None else [host]:
+            seen = self._seen(each)
+            found += [
+                of_line(line, each, self._service_user, seen.get(spelt(display(line.name))))
+                for line in self._files.of(each).read().users()
+            ]
+        return found
+
+    def _seen(self, host: str) -> dict[str, Person]:
+        """What is remembered of a file's users, by name as the log has it."""
+        if not self.deployment.paths.activity.exists():
+            return {}
+        return self.deployment.activity.people(scope(host, self.hosts()))
 
     @operation("users.add", target=_one)
     def add(self, name: str, password: Secret, *, host: str = SHARED) -> None:
@@ -218,6 +209,15 @@ class UsersService:
         line = self._known(self._files.of(host).read(), name)
         return verify.verdict(line, password)
 
+    @operation("users.activity")
+    def activity(
+        self, unseen_days: int | None = None, cancel: threading.Event | None = None
+    ) -> Report:
+        """Read what is new in the access log, and say who was here; see `report`."""
+        from console.core.users.report import report  # noqa: PLC0415  # it asks this service
+
+        return report(self.deployment, unseen_days, cancel)
+
     @operation("users.handover")
     def handover(
         self, name: str, password: Secret | None = None, *, host: str = SHARED
@@ -338,19 +338,6 @@ class UsersService:
     @property
     def _service_user(self) -> str:
         return self.deployment.settings.users.service_user
-
-    def _user(self, line: Line, host: str) -> User:
-        scheme = scheme_of(line.field)
-        name = display(line.name)
-        return User(
-            name=name,
-            host=host,
-            scheme=scheme.name,
-            cost=scheme.cost,
-            enabled=line.enabled and scheme.name != UNKNOWN,
-            weak=scheme.weak,
-            service_user=name == self._service_user,
-        )
 
     def _free(self, file: Htpasswd, name: str) -> Htpasswd:
         """The file, when nobody in it has this name."""

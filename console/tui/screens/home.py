@@ -18,7 +18,7 @@ from console.core.stack.driver import Finding, Service, Severity, State
 from console.core.stack.status import Status
 from console.core.storage.service import Usage
 from console.core.text import clean
-from console.core.users.service import User
+from console.core.users.user import User
 from console.tui.area import WIDE, AreaScreen
 from console.tui.messages import Live
 from console.tui.statistics import Statistics

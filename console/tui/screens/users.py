@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.timer import Timer
 from textual.widget import Widget
 
 from console.core import files
@@ -19,22 +21,20 @@ from console.core.text import clean
 from console.core.users.handover import Handover
 from console.core.users.importing import ImportPlan
 from console.core.users.names import check_name
-from console.core.users.service import User
+from console.core.users.report import Activity, Report
+from console.core.users.user import User
 from console.core.users.user_files import SHARED
 from console.core.users.verify import Verdict
 from console.tui.area import AreaScreen
 from console.tui.modals.line import LineModal
 from console.tui.modals.user_form import Login, UserFormModal
+from console.tui.screens.users_rows import columns, key, named, row, sentences
 from console.tui.widgets.facts import Facts, Part
 from console.tui.widgets.filter import FilterLine
-from console.tui.widgets.table import Cell, Column, Row, Table
+from console.tui.widgets.table import Table
 
-NAME = Column("name", 20, 40)
-HOST = Column("host", 12, 30)
-KEPT = (Column("hash", 12, 16), Column("", 26, 40))
-SEEN = (
-    Column("last seen", 10), Column("requests", 9, right=True), Column("failed", 7, right=True),
-)  # fmt: skip
+# How often the log is read while somebody looks.
+READ_SECONDS = 10.0
 
 
 class UsersScreen(AreaScreen):
@@ -52,6 +52,7 @@ class UsersScreen(AreaScreen):
         "remove": "users.remove",
         "check": "users.check",
         "handover": "users.handover",
+        "read_log": "users.activity",
         "import": "users.import",
         "undo": "users.undo",
     }
@@ -85,29 +86,62 @@ class UsersScreen(AreaScreen):
         super().__init__()
         self.users: dict[str, User] = {}
         self.wanted = ""
+        self._notes: list[str] = []
+        self._report: Report | None = None
+        self._activity: dict[str, Activity] = {}
+        self._reading: Timer | None = None
+        self._cancel = threading.Event()
 
     def compose_area(self) -> Iterable[Widget]:
         yield Facts(("Reading…", "dim"), id="sum", classes="sum")
         yield FilterLine()
-        yield Table((NAME, *KEPT), id="users", markable=True, opens=False)
+        yield Table(columns(False, False), id="users", markable=True, opens=False)
         yield Facts(id="notes")
 
     def on_screen_resume(self) -> None:
+        self._cancel = threading.Event()
         self.action_refresh()
+        self._reading = self.set_interval(READ_SECONDS, self.action_read_log)
+
+    def on_screen_suspend(self) -> None:
+        self._cancel.set()
+        if self._reading is not None:
+            self._reading.stop()
 
     def action_refresh(self) -> None:
         users = self.deployment.users
         self.ask(lambda: (users.list(), users.notes()), self._read, self._unread, group="users")
+        self.action_read_log()
+
+    def action_read_log(self) -> None:
+        """Read what is new in the access log, and show who was here."""
+        users, cancel = self.deployment.users, self._cancel
+        self.ask(
+            lambda: users.activity(cancel=cancel), self._reported, lambda _: None,
+            group="activity",
+        )  # fmt: skip
+
+    def _reported(self, found: Report) -> None:
+        self._report = found
+        self._activity = {f"{each.host}/{each.name}": each for each in found.people if each.host}
+        self._show()
+        self._show_notes()
 
     def _read(self, found: tuple[list[User], list[str]]) -> None:
         users, notes = found
         self.users = {}
         for user in users:
-            self.users.setdefault(_key(user), user)
+            self.users.setdefault(key(user), user)
+        self._notes = notes
         self._show()
+        self._show_notes()
+
+    def _show_notes(self) -> None:
         parts: list[Part] = []
-        for note in notes:
+        for note in self._notes:
             parts += ["\n" if parts else "", ("! ", "warn"), (clean(note), "dim")]
+        for sentence in sentences(self._report) if self._report else ():
+            parts += ["\n" if parts else "", (sentence, "dim")]
         self.query_one("#notes", Facts).show(*parts)
 
     def _unread(self, error: ConsoleError) -> None:
@@ -119,7 +153,12 @@ class UsersScreen(AreaScreen):
         everyone = list(self.users.values())
         people = [each for each in everyone if not each.service_user]
         hosts = len({each.host for each in everyone}) > 1
-        rows = [_row(each, hosts) for each in everyone if self.wanted in each.name.casefold()]
+        counted = self._report is not None
+        rows = [
+            row(each, hosts, counted, self._activity.get(key(each)))
+            for each in everyone
+            if self.wanted in each.name.casefold()
+        ]
         weak = sum(each.weak for each in everyone)
         parts: list[Part] = [(fmt.plural(len(people), "user"), "bold")]
         if weak:
@@ -131,9 +170,7 @@ class UsersScreen(AreaScreen):
             parts.append(f"   {fmt.count(len(rows))} shown")
         self.query_one("#sum", Facts).show(*parts)
         table = self.query_one("#users", Table)
-        counted = any(each.requests is not None or each.last_seen for each in everyone)
-        shown = (NAME, HOST, *KEPT) if hosts else (NAME, *KEPT)
-        table.set_columns((*shown, *SEEN) if counted else shown)
+        table.set_columns(columns(hosts, counted))
         empty = "No name holds that text." if self.wanted else "Nobody yet: a adds the first user."
         table.show(rows, empty)
 
@@ -266,7 +303,7 @@ class UsersScreen(AreaScreen):
             if yes:
                 then(users)
 
-        self.app.push_screen(ConfirmModal(title, does, [_named(each) for each in users]), answered)
+        self.app.push_screen(ConfirmModal(title, does, [named(each) for each in users]), answered)
 
     def _for_each_host(self, verb: Callable[..., None], users: Sequence[User], done: str) -> None:
         """Do a verb to users, file by file."""
@@ -368,36 +405,3 @@ class UsersScreen(AreaScreen):
             f"{clean(name, 60)} is the console's own account: without it nothing can be checked",
             severity="warning", markup=False,
         )  # fmt: skip
-
-
-def _key(user: User) -> str:
-    """Of the row; a host name has no slash."""
-    return f"{user.host}/{user.name}"
-
-
-def _named(user: User) -> str:
-    return user.name if user.host == SHARED else f"{user.name} at {user.host}"
-
-
-def _row(user: User, hosts: bool) -> Row:
-    scheme = clean(user.scheme, 20) + ("" if user.cost is None else f" {user.cost}")
-    words = Cell("")
-    if user.weak:
-        scheme = f"! {scheme}"
-        words = Cell("weak: give a new password", "warn")
-    if user.service_user:
-        words = Cell("the console's own account", "dim")
-    if not user.enabled:
-        words = Cell("disabled", "dim")
-    return Row(
-        _key(user),
-        (
-            Cell(clean(user.name, 100) if user.enabled else f"({clean(user.name, 100)})"),
-            *((Cell("" if user.host == SHARED else clean(user.host, 60)),) if hosts else ()),
-            Cell(scheme, "warn" if user.weak else ""),
-            words,
-            Cell(fmt.when(user.last_seen)),
-            Cell(fmt.count(user.requests)),
-            Cell(fmt.count(user.failures)),
-        ),
-    )
