@@ -30,6 +30,7 @@ from console.tui.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from textual.app import SystemCommand
 
@@ -299,13 +300,14 @@ class ConsoleApp(App[int], Caller):
 
     # What several screens do
 
-    def perform(self, title: str, work: Work, then: str) -> None:
+    def perform(self, title: str, work: Work, then: str, begun: datetime | None = None) -> None:
         """Do something long in a dialog that shows its progress.
 
         Args:
             title: What is being done.
             work: The verb; runs on a thread.
             then: What to say when it is done.
+            begun: When, if not now.
         """
         from console.tui.modals.progress import ProgressModal  # noqa: PLC0415  # first use
 
@@ -314,7 +316,7 @@ class ConsoleApp(App[int], Caller):
             if done:
                 self.notify(then, title="Done", markup=False)
 
-        self.push_screen(ProgressModal(title, work), ended)
+        self.push_screen(ProgressModal(title, work, begun=begun), ended)
 
     def act(self, title: str, operation_id: str, services: Sequence[str], then: str) -> None:
         """Do a verb of the stack in a process of its own, which a lost terminal leaves alone."""
@@ -335,7 +337,8 @@ class ConsoleApp(App[int], Caller):
             return self.deployment.stack.follow(action, cancel)
 
         who = " ".join([action.verb, *action.services])
-        self.perform(f"{clean(who)}, begun by {clean(action.by)}", work, f"{clean(who)} is done")
+        title = f"{clean(who)}, begun by {clean(action.by)}"
+        self.perform(title, work, f"{clean(who)} is done", action.started_at)
 
     def bring_up(self) -> None:
         """Bring the stack up."""

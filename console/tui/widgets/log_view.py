@@ -99,6 +99,7 @@ class LogView(ScrollView, can_focus=True):
         self._row = 0  # of the line on top, which row is the first that is seen
         self._moving = False
         self._drawn: dict[int, list[Strip]] = {}
+        self._drawn_width = 0
         self._page: tuple[object, list[Strip]] = (None, [])
 
     # What is in it
@@ -367,6 +368,10 @@ class LogView(ScrollView, can_focus=True):
         return len(self._draw(index)) if self.wrap else 1
 
     def _draw(self, index: int) -> list[Strip]:
+        room = self.scrollable_content_region.width  # a scroll bar lies over the rest
+        if self._drawn_width != room:
+            self._drawn_width = room
+            self._drawn.clear()
         number = self._selection.number(index)
         drawn = self._drawn.get(number)
         if drawn is None:
@@ -393,7 +398,7 @@ class LogView(ScrollView, can_focus=True):
         found = style + self.get_component_rich_style("log--found", partial=True)
         text = line.text
         spans = self.found.spans(text) if self.found is not None else []
-        room = self.size.width if self.wrap else 0
+        room = self._drawn_width if self.wrap else 0
         return [Strip(row) for row in log_rows.rows(before, text, room, spans, (style, found))]
 
     def _time(self, line: Stored) -> str:
