@@ -336,9 +336,9 @@ class ConsoleApp(App[int], Caller):
             self._outlive.add(cancel)
             return self.deployment.stack.follow(action, cancel)
 
-        who = " ".join([action.verb, *action.services])
-        title = f"{clean(who)}, begun by {clean(action.by)}"
-        self.perform(title, work, f"{clean(who)} is done", action.started_at)
+        what = clean(action.words)
+        title = f"{what}, begun by {clean(action.by)}"
+        self.perform(title, work, f"{what} is done", action.started_at)
 
     def bring_up(self) -> None:
         """Bring the stack up."""
@@ -473,7 +473,7 @@ def run(deployment_name: str | None, read_only: bool) -> int:
 
         return open_session(wanted, read_only)
 
-    _share_memory()  # before the first thread
+    calls.share_memory()  # before the first thread
     app = _app(opener, deployment_name, read_only)
     app.run()
     code = app.return_code or 0
@@ -482,14 +482,3 @@ def run(deployment_name: str | None, read_only: bool) -> int:
         sys.stderr.flush()
         os._exit(code)
     return code
-
-
-def _share_memory() -> None:
-    """Let the threads take memory from one pool: glibc gives each its own and keeps what is freed.
-
-    Source: mallopt(3), `M_ARENA_MAX`; without glibc nothing is done.
-    """
-    import ctypes  # noqa: PLC0415  # of use here alone
-
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        mallopt(-8, 1)

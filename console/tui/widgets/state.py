@@ -89,12 +89,8 @@ def of_status(status: Status) -> tuple[str, str, str]:
     """Sign, tone and first words of a deployment; the cause when something is wrong."""
     action = status.action
     if action is not None and not status.healthy:  # what is seen meanwhile is no fault
-        what = clean(" ".join([action.verb, *action.services]), 80)
-        return (
-            "○",
-            "warn",
-            f"{what}, begun by {clean(action.by, 40)} {fmt.clock(action.started_at)}",
-        )
+        begun = f"begun by {clean(action.by, 40)} {fmt.clock(action.started_at)}"
+        return "○", "warn", f"{clean(action.words, 80)}, {begun}"
     if status.stopped and not any(
         each.state is State.EXITED and each.exit_code for each in status.services
     ):
