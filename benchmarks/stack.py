@@ -189,10 +189,9 @@ def _under_attack(directory: Path, load: Load) -> Iterator[Figure]:
 def _targets(directory: Path, path: str) -> tuple[Target, Target]:
     """MLflow's own socket without a password, and the proxy with one."""
     own = urlsplit(Deployment.open(str(directory)).driver.own_url)
-    socket = containers.root(containers.ids(directory)["tracking"]) / "run/tracking/mlflow.sock"
     login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     return (
-        Target(str(socket), path),
+        Target(str(containers.tracking_socket(directory)), path),
         Target(("127.0.0.1", own.port or 80), path, (("Authorization", f"Basic {login}"),)),
     )
 

@@ -105,6 +105,10 @@ def _destroy(call: Session, services: Sequence[str] | None, confirm: str) -> Non
         "What was removed is gone; `mlflow-console down --volumes` removes the rest.",
         goes_on=True,
     )
+    call.output.note(
+        f"All data of {deployment.name} is gone; its users and settings are still in "
+        f"{deployment.directory}."
+    )
 
 
 def shell(
@@ -116,9 +120,9 @@ def shell(
     ] = False,
 ) -> None:
     call = session(context)
-    program = call.to_change("stack.shell").stack.shell(service, client)
     if not on_terminal():
         raise UsageError("A shell needs a terminal", "Run this on one.")
+    program = call.to_change("stack.shell").stack.shell(service, client)
     call.output.note(" ".join(program.argv[:7]))
     raise typer.Exit(process.on_this_terminal(program.argv, program.env))
 
@@ -179,7 +183,7 @@ def _service(call: Session, now: Status, service: Service) -> list[Cell]:
     said = any(service.reason in finding.title for finding in now.findings)
     return [
         service.name, service.state.value, Marked(service.health.value, TONES[service.health]),
-        call.output.time(service.started_at), str(service.restarts),
+        call.output.time(service.since or service.started_at), str(service.restarts),
         "-" if service.cpu_percent is None else f"{service.cpu_percent:.0f} %",
         size(service.memory_bytes), " ".join(service.ports), "" if said else service.reason,
     ]  # fmt: skip
@@ -199,8 +203,8 @@ def logs(
     services: Services = None,
     *,
     tail: Annotated[
-        int | None, typer.Option(min=0, show_default=False, help="Only so many of the last lines; "
-                                 "200, and all of them with an option that picks some.")
+        int | None, typer.Option(min=0, show_default=False, help="Look at so many of the last "
+                                 "lines: 200, or all of them with an option that picks some.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="And new ones as they come.")] = False,
     since: Annotated[

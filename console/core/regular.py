@@ -36,7 +36,7 @@ class Regular:
             ).search
         except re2.error as error:
             raise UsageError(
-                f"{clean(words, 60)} is no regular expression: {_said(error)}",
+                f"{clean(words, 60)} is no regular expression: {_said(error, words)}",
                 "A sign like [ or ( stands for itself after a backslash.",
             ) from error
         self.words = words
@@ -82,6 +82,8 @@ def _without_classes(words: str) -> str:
     return "".join(kept)
 
 
-def _said(error: Exception) -> str:
+def _said(error: Exception, words: str) -> str:
+    """What is wrong; without the whole expression, which has our own beginning."""
     said = error.args[0] if error.args else ""
-    return clean(said.decode(errors="replace") if isinstance(said, bytes) else str(said), 100)
+    text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    return clean(text.removesuffix(f": (?m){words}"), 100)

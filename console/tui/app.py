@@ -30,6 +30,7 @@ from console.tui.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from textual.app import SystemCommand
 
@@ -299,13 +300,14 @@ class ConsoleApp(App[int], Caller):
 
     # What several screens do
 
-    def perform(self, title: str, work: Work, then: str) -> None:
+    def perform(self, title: str, work: Work, then: str, begun: datetime | None = None) -> None:
         """Do something long in a dialog that shows its progress.
 
         Args:
             title: What is being done.
             work: The verb; runs on a thread.
             then: What to say when it is done.
+            begun: When, if not now.
         """
         from console.tui.modals.progress import ProgressModal  # noqa: PLC0415  # first use
 
@@ -314,7 +316,7 @@ class ConsoleApp(App[int], Caller):
             if done:
                 self.notify(then, title="Done", markup=False)
 
-        self.push_screen(ProgressModal(title, work), ended)
+        self.push_screen(ProgressModal(title, work, begun=begun), ended)
 
     def act(self, title: str, operation_id: str, services: Sequence[str], then: str) -> None:
         """Do a verb of the stack in a process of its own, which a lost terminal leaves alone."""
@@ -334,8 +336,9 @@ class ConsoleApp(App[int], Caller):
             self._outlive.add(cancel)
             return self.deployment.stack.follow(action, cancel)
 
-        who = " ".join([action.verb, *action.services])
-        self.perform(f"{clean(who)}, begun by {clean(action.by)}", work, f"{clean(who)} is done")
+        what = clean(action.words)
+        title = f"{what}, begun by {clean(action.by)}"
+        self.perform(title, work, f"{what} is done", action.started_at)
 
     def bring_up(self) -> None:
         """Bring the stack up."""
@@ -470,6 +473,7 @@ def run(deployment_name: str | None, read_only: bool) -> int:
 
         return open_session(wanted, read_only)
 
+    calls.share_memory()  # before the first thread
     app = _app(opener, deployment_name, read_only)
     app.run()
     code = app.return_code or 0

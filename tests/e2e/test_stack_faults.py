@@ -158,7 +158,7 @@ def test_compose_that_cannot_be_used(
 def test_an_image_that_is_not_there(image: str, stack: Deployment, environment: Path) -> None:
     set_value(environment, "STORE_IMAGE", image)
     error = refused(UnreachableError, 4, lambda: deployments.up(stack))
-    assert error.message.startswith(f"The image {image} is not here and ")
+    assert error.message.startswith(f"The image {image} cannot be fetched: ")
     assert "docker load" in error.hint
 
 

@@ -82,13 +82,18 @@ def watched(deployment: Deployment) -> Iterator[Watch]:
         stream.close()
 
 
-def told(deployment: Deployment, env: dict[str, str] | None = None) -> tuple[int, dict[str, str]]:
+def called(deployment: Deployment, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """What the command line answers."""
+    return subprocess.run(
+        [*CLI, "--deployment", str(deployment.directory), *words], check=False,
+        capture_output=True, timeout=60,
+    )  # fmt: skip
+
+
+def told(deployment: Deployment) -> tuple[int, dict[str, str]]:
     """The exit code of `status --json`, and its findings: id to title."""
     began = time.monotonic()
-    done = subprocess.run(
-        [*CLI, "--deployment", str(deployment.directory), "status", "--json"], check=False,
-        capture_output=True, timeout=60, env=env,
-    )  # fmt: skip
+    done = called(deployment, "status", "--json")
     print(f"status --json: exit code {done.returncode} "
           f"after {time.monotonic() - began:.1f} s")  # fmt: skip
     found = json.loads(done.stdout)
@@ -97,15 +102,34 @@ def told(deployment: Deployment, env: dict[str, str] | None = None) -> tuple[int
 
 def answered(deployment: Deployment) -> None:
     """Wait until the tracking server is there, whatever it is wrong about."""
-    socket = "run/tracking/mlflow.sock"
 
     def asked() -> bool:
-        root = containers.root(container(deployment, "tracking"))
-        words = ["curl", "-s", "--max-time", "5", "--unix-socket", str(root / socket)]
+        socket = str(containers.tracking_socket(deployment.directory))
+        words = ["curl", "-s", "--max-time", "5", "--unix-socket", socket]
         done = subprocess.run([*words, "http://localhost/health"], check=False, capture_output=True)
         return done.returncode == 0
 
     engine.wait_until(asked, RECOVERY, "the tracking server answers")
+
+
+@contextmanager
+def overridden(deployment: Deployment, service: str, text: str) -> Iterator[None]:
+    """One service made anew as an override wants it; afterwards as it was.
+
+    Args:
+        deployment: Whose.
+        service: Its name.
+        text: The override, in YAML or JSON.
+    """
+    override = deployment.directory / "compose.override.yaml"
+    up = ("up", "--detach", "--no-deps", service)
+    override.write_text(text)
+    try:
+        stacks.compose(deployment.directory, *up)
+        yield
+    finally:
+        override.unlink()
+        stacks.compose(deployment.directory, *up)
 
 
 def container(deployment: Deployment, service: str) -> str:
@@ -146,43 +170,35 @@ def test_a_store_whose_volume_is_full(running: Deployment) -> None:
             engine.docker("exec", name, "rm", "/data/filler")
             watch.recovers()
     finally:
+        [small] = [each.name for each in running.driver.volumes() if each.name.endswith("_small")]
         override.unlink()
         deployments.up(running)
+        engine.docker("volume", "rm", small)
 
 
 def test_a_wrong_list_of_hosts(running: Deployment) -> None:
-    override = running.directory / "compose.override.yaml"
+    wrong = "services: {tracking: {environment: {VIRTUAL_HOST: wrong.example}}}\n"
     with watched(running) as watch:
-        override.write_text("services: {tracking: {environment: {VIRTUAL_HOST: wrong.example}}}\n")
-        try:
-            stacks.compose(running.directory, "up", "--detach", "--no-deps", "tracking")
+        with overridden(running, "tracking", wrong):
             answered(running)
             watch.names("api-host-rejected")
             code, found = told(running)
             assert code == 3
             assert "not in its allowed hosts" in found["api-host-rejected"]
-        finally:
-            override.unlink()
-        stacks.compose(running.directory, "up", "--detach", "--no-deps", "tracking")
         watch.recovers()
 
 
 def test_keys_that_the_store_refuses(running: Deployment) -> None:
-    override = running.directory / "compose.override.yaml"
+    other = (
+        "services: {store: {entrypoint: [sh, -c, 'unset MINIO_ROOT_PASSWORD_FILE; exec "
+        "minio server /data'], environment: {MINIO_ROOT_PASSWORD: another-secret}}}\n"
+    )
     with watched(running) as watch:
-        override.write_text(
-            "services: {store: {entrypoint: [sh, -c, 'unset MINIO_ROOT_PASSWORD_FILE; exec "
-            "minio server /data'], environment: {MINIO_ROOT_PASSWORD: another-secret}}}\n"
-        )
-        try:
-            stacks.compose(running.directory, "up", "--detach", "--no-deps", "store")
+        with overridden(running, "store", other):
             watch.names("store-refuses")
             code, found = told(running)
             assert code == 3
             assert "store-refuses" in found
-        finally:
-            override.unlink()
-        stacks.compose(running.directory, "up", "--detach", "--no-deps", "store")
         watch.recovers()
 
 
@@ -237,14 +253,17 @@ def test_a_container_that_runs_out_of_memory(running: Deployment) -> None:
         finally:
             limit(name, "2g")
         watch.recovers()
+        # Made anew, it is another one, of which nothing was killed.
+        stacks.compose(running.directory, "up", "--detach", "--force-recreate", "--no-deps",
+                       "--wait", "proxy")  # fmt: skip
+        watch.recovers()
+        assert told(running) == (0, {})
 
 
 def test_a_server_that_does_not_fit_into_its_memory(running: Deployment) -> None:
-    override = running.directory / "compose.override.yaml"
+    little = "services: {tracking: {mem_limit: 120m, memswap_limit: 120m}}\n"
     with watched(running) as watch:
-        override.write_text("services: {tracking: {mem_limit: 120m, memswap_limit: 120m}}\n")
-        try:
-            stacks.compose(running.directory, "up", "--detach", "--no-deps", "tracking")
+        with overridden(running, "tracking", little):
             name = container(running, "tracking")
             restarts = ["inspect", "--format", "{{.RestartCount}}", name]
             engine.wait_until(lambda: int(engine.docker(*restarts)), RECOVERY)
@@ -254,9 +273,6 @@ def test_a_server_that_does_not_fit_into_its_memory(running: Deployment) -> None
             code, found = told(running)
             assert code in (3, 4)
             assert any("memory ran out" in title for title in found.values()), found
-        finally:
-            override.unlink()
-        stacks.compose(running.directory, "up", "--detach", "--no-deps", "tracking")
         watch.recovers()
 
 
@@ -377,6 +393,7 @@ def test_an_engine_that_stops_and_comes_back(
 def test_a_docker_context_is_followed(
     tmp_path: Path, running: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     address = "unix:///var/run/docker.sock"
     for words in (["create", "there", "--docker", f"host={address}"],
@@ -433,14 +450,9 @@ def test_what_a_container_says_of_itself_is_harmless(running: Deployment, tmp_pa
                 terminal.send("t")
             terminal.send("l")
             terminal.wait_for("[bold red]", "evil")
-        done = subprocess.run(
-            [*CLI, "--deployment", str(running.directory), "logs", "hostile"], check=True,
-            capture_output=True, timeout=60,
-        )  # fmt: skip
-        told_of = subprocess.run(
-            [*CLI, "--deployment", str(running.directory), "status", "--json"], check=False,
-            capture_output=True, timeout=60,
-        )  # fmt: skip
+        done = called(running, "logs", "hostile")
+        assert done.returncode == 0
+        told_of = called(running, "status", "--json")
     finally:
         stacks.compose(running.directory, "rm", "--force", "--stop", "hostile")
         override.unlink()

@@ -36,6 +36,11 @@ def networks(container: str) -> list[str]:
     return engine.docker("inspect", "--format", form, container).split()
 
 
+def tracking_socket(directory: Path) -> Path:
+    """MLflow's own socket in the running stack of a folder, past the proxy; needs root."""
+    return root(ids(directory)["tracking"]) / "run/tracking/mlflow.sock"
+
+
 def memory(container: str, field: str) -> int:
     """One line of smaps_rollup in bytes, summed over the processes of a container; needs root.
 

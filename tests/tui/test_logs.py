@@ -192,6 +192,28 @@ async def test_wrapping_shows_every_character_and_stays_at_the_bottom() -> None:
         assert "line 39" in drawn(app)[-3]
 
 
+async def test_a_broken_expression_is_typed_on() -> None:
+    async with opened(fake(LINES)) as (app, pilot):
+        await press(pilot, "2", "l", "slash", "left_parenthesis", "enter")
+        assert "( is no regular expression: missing )" in said(app, "#state")
+        await press(pilot, *"disk", "right_parenthesis", "enter")
+        assert "with (disk)" in said(app, "#state")
+        assert view(app).has_focus
+
+
+async def test_a_scroll_bar_that_comes_takes_no_character_away() -> None:
+    text = "".join(chr(0x100 + n) for n in range(300))
+    made, source = live([LogLine("tracking", NOW, text)])
+    async with opened(made) as (app, pilot):
+        await press(pilot, "2", "l", "w", "g")
+        assert text in "".join("".join(drawn(app)).split())
+        await source.add(pilot, *[f"line {n}" for n in range(100)])
+        await press(pilot, "g")
+        seen = view(app).scrollable_content_region.width
+        assert seen < view(app).size.width
+        assert text in "".join("".join(row[:seen] for row in drawn(app)).split())
+
+
 async def test_a_line_longer_than_the_view_is_read_row_by_row() -> None:
     words = [f"w{n:04}" for n in range(1_500)]
     lines = [LogLine("tracking", NOW, "before"), LogLine("tracking", NOW, " ".join(words)),
@@ -325,6 +347,9 @@ async def test_what_is_shown_is_saved_and_nothing_is_overwritten(
         lines = (tmp_path / "new.log").read_text().splitlines()
         assert lines == ["2026-11-23T14:02:11Z tracking ERROR: disk 17 is full"] * 6
         assert (tmp_path / "there.log").read_text() == "mine"
+        await press(pilot, "slash", *"no such line", "enter", "o")
+        assert "there is none to save" in said(app, "#state")
+        await press(pilot, "slash", "escape")
         await press(pilot, "o", "escape")
         assert isinstance(app.screen, logs.LogsScreen)
 

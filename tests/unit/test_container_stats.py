@@ -72,6 +72,19 @@ def test_memory_is_what_docker_stats_shows(cache: str) -> None:
     assert found.memory_stats.held == 60
 
 
-def test_recordings_are_there() -> None:
+@pytest.mark.parametrize("engine", ["20.10", "28"])
+def test_the_second_generation_of_cgroups_names_everything_otherwise(engine: str) -> None:
+    """Recorded of a container that reads and writes a disk and is sent packets."""
+    before, now, *_ = recorded(f"stats-engine-{engine}-cgroup-v2.jsonl")
+    each = sample(BOX, now, before)
+    assert all((each.received, each.sent, each.read, each.written))
+    assert now.memory_stats.usage is not None
+    cache = now.memory_stats.stats["inactive_file"]
+    assert cache > 0
+    assert each.memory_bytes == now.memory_stats.usage - cache
+
+
+@pytest.mark.parametrize("generation", ["v1", "v2"])
+def test_recordings_are_there(generation: str) -> None:
     assert isinstance(RECORDED, Path)
-    assert list(RECORDED.glob("stats-*cgroup-v1.jsonl"))
+    assert list(RECORDED.glob(f"stats-*cgroup-{generation}.jsonl"))

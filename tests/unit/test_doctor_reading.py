@@ -221,9 +221,10 @@ def test_ports_that_will_be_published() -> None:
     [
         ("json-file", {}, False), ("", {}, False), ("json-file", {"max-size": "10m"}, True),
         ("json-file", {"max-size": "-1"}, False), ("local", {}, True), ("journald", {}, True),
+        ("json-file", None, True),  # Podman does not say
     ],
 )  # fmt: skip
-def test_which_logs_have_an_end(driver: str, options: dict[str, str], limited: bool) -> None:
+def test_which_logs_have_an_end(driver: str, options: dict[str, str] | None, limited: bool) -> None:
     assert compose_anatomy._log(driver, options, "").limited is limited
 
 

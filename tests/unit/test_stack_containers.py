@@ -13,7 +13,8 @@ from console.core.stack.driver import Health, Role, Service, State
 
 STARTED = "2026-11-25T01:02:03.123456789Z"
 NEVER = "0001-01-01T00:00:00Z"
-CHECK = {"Output": " b\x1b[31m\n"}
+PASSED = {"ExitCode": 0, "Output": "200"}
+CHECK = {"ExitCode": 1, "Output": " b\x1b[31m\n"}
 
 
 def service(role: str = "store", oom: datetime | None = None, **state: Any) -> Service:
@@ -47,8 +48,11 @@ def test_a_healthy_one() -> None:
     [
         ("store", {}, (State.RUNNING, Health.UNKNOWN, "")),
         ("store", {"Health": {"Status": "starting"}}, (State.RUNNING, Health.STARTING, "")),
-        ("store", {"Health": {"Status": "unhealthy", "Log": [{"Output": "a"}, CHECK]}},
+        ("store", {"Health": {"Status": "unhealthy", "Log": [PASSED, CHECK]}},
          (State.RUNNING, Health.UNHEALTHY, "its health check says: b")),
+        ("store", {"Health": {"Status": "unhealthy", "Log": [CHECK, PASSED]}},
+         (State.RUNNING, Health.UNHEALTHY,
+          "its last health check passed; it takes more than one to be called healthy again")),
         ("store", {"Health": {"Status": "unhealthy", "Log": None}},
          (State.RUNNING, Health.UNHEALTHY, "")),
         ("store", {"Status": "exited", "ExitCode": 0},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from console.core.errors import ConsoleError, DiskFullError, NotOursError, UnreachableError
@@ -23,11 +25,11 @@ DATABASE = Service(
          "lab-proxy-1: Bind for 127.0.0.1:5000 failed: port is already allocated", NotOursError,
          "Port 5000 was taken meanwhile"),
         ("Error response from daemon: pull access denied for nope/nope, repository does not exist",
-         UnreachableError, "The image nope/nope is not here and no registry has it"),
+         UnreachableError, "The image nope/nope cannot be fetched: no registry has it"),
         ("Error response from daemon: manifest for mysql:99 not found: manifest unknown",
-         UnreachableError, "The image mysql:99 is not here and no registry has it"),
+         UnreachableError, "The image mysql:99 cannot be fetched: no registry has it"),
         (" Image a/b:1 Error Get \"https://registry.invalid/v2/\": dial tcp: no such host",
-         UnreachableError, "The image a/b:1 is not here and the registry cannot be reached"),
+         UnreachableError, "The image a/b:1 cannot be fetched: the registry cannot be reached"),
         ("compose build requires buildx 0.17.0 or later", UnreachableError,
          "The image of the tracking server cannot be built: Docker's buildx is missing"),
         ("something new \x1b[31mfailed", ConsoleError,
@@ -69,6 +71,28 @@ def test_only_who_runs_and_was_not_well_may_recover() -> None:
     assert isinstance(explain(said, [Ended(waiting, [])]), UnhealthyError)
     assert not isinstance(explain(said, [Ended(TRACKING, [])]), UnhealthyError)
     assert not isinstance(explain("No such image: a/b", []), UnhealthyError)
+
+
+def test_an_older_line_of_the_log_is_no_reason_of_what_was_killed() -> None:
+    lines = [
+        "ERROR: the database is away",
+        "(Background on this error at: https://sqlalche.me/e/1)",
+    ]
+    killed = Service("tracking", Role.TRACKING, State.EXITED, Health.UNHEALTHY,
+                     "it ended with code 137 (killed)", exit_code=137)  # fmt: skip
+    assert (
+        explain("", [Ended(killed, lines)]).message == "tracking: it ended with code 137 (killed)"
+    )
+    ended = replace(killed, reason="it ended with code 1", exit_code=1)
+    assert explain("", [Ended(ended, lines)]).message == (
+        "tracking: it ended with code 1: ERROR: the database is away"
+    )
+
+
+def test_a_build_without_a_registry_is_not_blamed_on_buildx() -> None:
+    said = "buildx not found: falling back\nGet https://registry.invalid/v2/: no such host"
+    assert "buildx is missing" not in explain(said, []).message
+    assert "buildx is missing" in explain("compose build requires buildx 0.17 or later", []).message
 
 
 def test_the_cause_comes_before_its_consequence() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -118,11 +118,25 @@ class NotifyService:
         return planned
 
     @operation("notify.test")
-    def test(self) -> list[tuple[str, str]]:
-        """Send a message now; returns of each address what may be shown, and why it refused."""
+    def test(self) -> Iterator[tuple[str, str]]:
+        """Send a message now.
+
+        Yields:
+            Of each address what may be shown, and why it refused or "".
+
+        Raises:
+            ConsoleError: Some refused; the others have it.
+        """
         text = f"This is a test. Messages about {self._where()} arrive here."
         said = Message(f"{self.deployment.name}: test message", text, Kind.INFO)
-        return [(each.shown, addresses.send(each, said)) for each in self._require_addresses()]
+        every = self._require_addresses()
+        refused = 0
+        for each in every:
+            why = addresses.send(each, said)
+            refused += bool(why)
+            yield each.shown, why
+        if refused:
+            raise ConsoleError(f"{refused} of {len(every)} addresses did not take the message")
 
     @operation("notify.off", target=lambda keep_urls=False: "addresses kept" if keep_urls else "")
     def off(self, keep_urls: bool = False) -> list[str]:

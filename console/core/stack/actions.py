@@ -62,6 +62,11 @@ class Action(msgspec.Struct, frozen=True):
         """The name of its command."""
         return self.operation.partition(".")[2]
 
+    @property
+    def words(self) -> str:
+        """What is done to whom, as its command is typed: "restart tracking"."""
+        return " ".join([self.verb, *self.services])
+
 
 def record(paths: Paths) -> Path:
     """Where the newest action stands."""

@@ -161,7 +161,7 @@ class ComposeDriver:
         engine = self._project.engine
         used = container_stats.measure(engine, _running(found)) if measure else {}
         return [
-            containers.service(name, found[name], used.get(name), killed.get(name))
+            containers.service(name, found[name], used.get(name), killed.get(found[name].id or ""))
             if name in found
             else containers.missing(name, containers.role_of(part.labels), part.image)
             for name, part in self._project.resolved.services.items()

@@ -116,7 +116,7 @@ def _part(root: Path, name: str, planned: Planned, container: Container | None) 
         name, role, attributes["Config"]["Image"], running=container.status == "running",
         image_setting=where, data=data, now=_now(attributes, data) if data else None,
         next=_next(planned, data) if data else None, published=tuple(_ports(attributes)),
-        log=_log(log.get("Type", ""), log.get("Config") or {}, attributes.get("LogPath") or ""),
+        log=_log(log.get("Type", ""), log.get("Config"), attributes.get("LogPath") or ""),
     )  # fmt: skip
 
 
@@ -201,10 +201,13 @@ def _planned_ports(planned: Planned) -> Iterator[Published]:
             yield Published(address, int(each.published), each.target)
 
 
-def _log(driver: str, options: Mapping[str, str], path: str) -> Log:
-    """A log of the files' own has a limit where one is set; the engine may set one for all."""
+def _log(driver: str, options: Mapping[str, str] | None, path: str) -> Log:
+    """A log of the files' own has a limit where one is set; the engine may set one for all.
+
+    An engine that says nothing of the options (Podman) is not said to set none.
+    """
     name = driver or FILES[0]
-    limited = name not in FILES or options.get("max-size", "-1") != "-1"
+    limited = name not in FILES or options is None or options.get("max-size", "-1") != "-1"
     return Log(name, limited, container_details.log_bytes(path) if path else None)
 
 

@@ -22,6 +22,7 @@ INSIDE = "/etc/mlflow-proxy"
 MAIN = f"{INSIDE}/nginx.conf"
 # configure.sh writes this one when the proxy starts; every name's server includes the same file.
 SERVERS = "/run/mlflow-proxy/servers.conf"
+_COMMANDS = 'for each in /proc/[0-9]*/cmdline; do cat "$each"; echo; done'
 _OPTION = re.compile(r"nginx.* -c (\S+)")
 _NAMED = re.compile(r" in (/\S+):\d+")  # where nginx found a mistake
 _FILE = re.compile(r"^# configuration file (.+):$", re.M)  # a line of `nginx -T` before each file
@@ -57,9 +58,9 @@ def config(
 def _asked(project: ComposeProject, name: str, container: Container, reload: str) -> ProxyConfig:
     """What `nginx -T` prints in the container; it changes nothing and opens nothing."""
     identity = str(container.id)
-    with project.engine.calls():
-        rows = container.top().get("Processes") or ()
-    running = "\n".join(" ".join(map(str, row)) for row in rows)
+    # Not the engine's list of processes: Podman runs `ps` in the container, which few images have.
+    _, lines, _ = project.engine.output_of(identity, ["sh", "-c", _COMMANDS])
+    running = lines.replace("\0", " ")
     if "nginx" not in running:
         raise ConsoleError(f"{name} is no nginx, and others are not known here")
     match = _OPTION.search(running)

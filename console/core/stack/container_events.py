@@ -25,9 +25,13 @@ REMEMBERED_SECONDS = 600
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Whom an event is about."""
+    """Whom an event is about.
 
-    attributes: dict[str, str] = msgspec.field(name="Attributes", default={})
+    Attributes:
+        id: Of the container.
+    """
+
+    id: str = msgspec.field(name="ID", default="")
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -40,11 +44,6 @@ class Event(msgspec.Struct, frozen=True):
     @property
     def at(self) -> datetime:
         return datetime.fromtimestamp(self.time, UTC)
-
-    @property
-    def service(self) -> str:
-        """The service of a Compose project."""
-        return self.actor.attributes.get(engine.SERVICE, "")
 
 
 _decoder = msgspec.json.Decoder(Event)
@@ -77,11 +76,14 @@ def _close_when(cancel: threading.Event, stream: EngineStream) -> None:
 
 
 def memory_ran_out(asked: Engine, project: str) -> dict[str, datetime]:
-    """When something of each service was last killed because memory ran out, lately."""
+    """When something of a container was last killed because memory ran out, lately.
+
+    By its id: a container that was made anew, with more memory, begins without.
+    """
     now = time.time()
     since = {"since": f"{now - REMEMBERED_SECONDS:.0f}", "until": f"{now:.9f}"}
     with _open(asked, project, ("oom",), since) as stream:
-        return {event.service: event.at for event in _events(stream)}
+        return {event.actor.id: event.at for event in _events(stream)}
 
 
 def _open(

@@ -137,10 +137,12 @@ def _end(code: int, role: Role, state: State) -> str:
 
 
 def _last_check(now: Mapping[str, Any]) -> str:
-    """What the last health check said."""
+    """What the last health check said that failed; what one says that passed is no reason."""
     log = (now.get("Health") or {}).get("Log") or []
     if not log:
         return ""
+    if not log[-1].get("ExitCode"):
+        return "its last health check passed; it takes more than one to be called healthy again"
     said = clean((log[-1].get("Output") or "").strip(), 200)
     return f"its health check says: {said}" if said else "its health check fails"
 

@@ -32,6 +32,8 @@ _HALF = re.compile(
 _NEWER = re.compile(r"Can't locate revision identified by '(\w+)'")
 _OTHER = re.compile(r"out-of-date database schema \(found version (\w+), but expected (\w+)\)")
 _ERROR = re.compile(r"error|exception|refused|denied|failed|fatal", re.I)
+# What SQLAlchemy and MLflow write below each of their errors.
+_ADVICE = re.compile(r"Background on this error at|MLFLOW_LOGGING_LEVEL")
 
 
 # What others wait for comes first: the tracking server fails because its database does.
@@ -128,7 +130,7 @@ def _of_compose(said: str) -> ConsoleError | None:
             f"Port {match[1] or match[2]} was taken meanwhile",
             "End that program, or set another port in .env; then do it again.",
         )
-    if "buildx" in said:
+    if "buildx" in said and not _NETWORK.search(said):  # it also only warns that it is missing
         return UnreachableError(
             "The image of the tracking server cannot be built: Docker's buildx is missing",
             "Install docker-buildx-plugin (Docker's own) or docker-buildx (Debian 13), or name a "
@@ -153,7 +155,7 @@ IMAGE_REMEDY = (
 
 def _image(name: str, said: str) -> str:
     why = "the registry cannot be reached" if _NETWORK.search(said) else "no registry has it"
-    return f"The image {clean(name.strip(chr(39)), 200)} is not here and {why}"
+    return f"The image {clean(name.strip(chr(39)), 200)} cannot be fetched: {why}"
 
 
 def _of_services(ended: Sequence[Ended]) -> ConsoleError | None:
@@ -169,12 +171,19 @@ def _of_service(each: Ended) -> ConsoleError:
         )
     if each.service.role is Role.TRACKING and (problem := _of_schema(text)):
         return problem
-    reason = _reason(each.lines)
+    reason = "" if _says_enough(each.service) else _reason(each.lines)
+    start = "" if each.service.state is State.RUNNING else "`mlflow-console up` starts it; "
     return ConsoleError(
         f"{name}: {each.service.reason or 'it does not become healthy'}"
         + (f": {reason}" if reason else ""),
-        f"`mlflow-console up` starts it; `mlflow-console logs {name}` shows all that it said.",
+        f"{start}`mlflow-console logs {name}` shows all that it said.",
     )
+
+
+def _says_enough(service: Service) -> bool:
+    """Whether a line of its log, which may be an older one, would only lead astray."""
+    by_signal = service.exit_code is not None and service.exit_code > 128  # shells
+    return by_signal or (service.state is State.RUNNING and bool(service.reason))
 
 
 def _of_schema(text: str) -> SchemaError | None:
@@ -202,7 +211,7 @@ def _of_schema(text: str) -> SchemaError | None:
 
 
 def _reason(lines: Sequence[str]) -> str:
-    told = [line.strip() for line in lines if line.strip()]
+    told = [line.strip() for line in lines if line.strip() and not _ADVICE.search(line)]
     return clean(next((line for line in reversed(told) if _ERROR.search(line)), ""), 300)
 
 

@@ -86,7 +86,8 @@ def check(
     except UnreachableError as error:
         status, problem = None, Finding(
             "api-unreachable", Severity.ERROR, "tracking",
-            f"MLflow does not answer: {error.message}", fix="mlflow-console restart",
+            f"MLflow does not answer: {error.message}",
+            fix="" if broken else "mlflow-console restart",
         )  # fmt: skip
     else:
         if answer.status == 200 and _is_search_result(answer.body):

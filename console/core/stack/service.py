@@ -175,7 +175,7 @@ class StackService:
     ) -> Iterator[Progress]:
         lacking = self.deployment.driver.capabilities.missing.get(f"stack.{verb}")
         if lacking is not None:
-            raise ConsoleError(f"{OPERATIONS[f'stack.{verb}'].summary}: {lacking.reason}")
+            raise ConsoleError(f"This deployment has no {verb}: {lacking.reason}")
         yield from self.deployment.driver.act(verb, services, cancel)
 
     def at_work(self) -> list[str]:

@@ -16,6 +16,7 @@ from console.core.text import clean
 
 # MinIO takes nothing more from here on (its `diskFillFraction`), and MySQL soon fails as well.
 FULL, NEARLY_FULL = 0.99, 0.85
+CALL_FAILS = ("api-unreachable", "api-error", "api-unavailable", "api-behind-proxy")
 UNREACHED = ("api-unreachable", "port-changed", "port-taken", "starting", "engine-unreachable")
 
 
@@ -112,7 +113,8 @@ def judge(
     """What the services, the call and the findings say together."""
     starting = any(finding.id == "starting" for finding in findings)
     unwell = Health.STARTING if starting else Health.UNHEALTHY
-    judged = tuple(_judge(service, api, unwell) for service in services)
+    failing = {each.service for each in findings if each.id in CALL_FAILS}
+    judged = tuple(_judge(service, api, unwell, service.name in failing) for service in services)
     settings = deployment.settings
     return Status(
         deployment=settings.name,
@@ -129,9 +131,13 @@ def judge(
     )
 
 
-def _judge(service: Service, api: Api, unwell: Health) -> Service:
-    """Give the tracking server the health that its API shows."""
-    if service.role is not Role.TRACKING or service.health is not Health.UNKNOWN:
+def _judge(service: Service, api: Api, unwell: Health, failing: bool) -> Service:
+    """Give the tracking server the health that its API shows.
+
+    The engine's own health check takes up to a minute to notice what the call notices at once.
+    """
+    late = failing and service.health is Health.HEALTHY
+    if service.role is not Role.TRACKING or not (late or service.health is Health.UNKNOWN):
         return service
     if api.ok:
         return replace(service, health=Health.HEALTHY)

@@ -32,9 +32,11 @@ class ProgressModal(Modal[bool]):
     LEAVING = "Stopped in the middle of it. What was made stays; the same again goes on from there."
 
     def __init__(
-        self, title: str, work: Work, failed: Callable[[ConsoleError], None] | None = None
-    ) -> None:
+        self, title: str, work: Work, failed: Callable[[ConsoleError], None] | None = None,
+        begun: datetime | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(title)
+        self.begun = begun or datetime.now().astimezone()
         self.work = work
         self.steps = Steps()
         self.tell = failed
@@ -44,9 +46,8 @@ class ProgressModal(Modal[bool]):
         with VerticalScroll(classes="dialog-text", can_focus=False):
             yield Facts(("Starting…", "dim"), id="steps")
         yield Facts(id="said")
-        begun = datetime.now().astimezone()
         yield Facts(
-            ("escape", "accent"), " Cancel", (f"   begun {fmt.clock(begun)}", "dim"),
+            ("escape", "accent"), " Cancel", (f"   begun {fmt.clock(self.begun)}", "dim"),
             classes="keys", id="cancel",
         )  # fmt: skip
 

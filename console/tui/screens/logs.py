@@ -211,6 +211,12 @@ class LogsScreen(AreaScreen):
     @on(FilterLine.Left)
     @on(FindLine.Left)
     def _left(self) -> None:
+        line = self.focused
+        try:
+            if isinstance(line, FilterLine | FindLine) and line.value:
+                Regular(line.value)
+        except UsageError:
+            return  # it is said below; what is typed next belongs to the line
         self.view.focus()
 
     def action_inverse(self) -> None:
@@ -367,6 +373,9 @@ class LogsScreen(AreaScreen):
             self.send("\n".join(lines))
 
     def action_save(self) -> None:
+        if not len(self.view.selection):
+            self._say("no line is shown, so there is none to save")
+            return
         name = f"{clean(self.deployment.name, 60)}-logs-{datetime.now():%Y%m%d-%H%M%S}.log"
         modal = LineModal(
             "Save these lines", str(Path.cwd() / name.replace("/", "-")), "A file that is not "

@@ -42,7 +42,7 @@ TAIL = 200
 SETTLE_SECONDS = 0.15
 NAME = 20
 WHY = Column("why", 14, 60)
-STARTED = Column("started", 9)
+SINCE = Column("since", 9)
 USED = (Column("CPU", 6, right=True), Column("memory", 8, right=True))
 TABS = {
     "logs": "Logs", "details": "Details", "checks": "Health checks", "environment": "Environment",
@@ -339,9 +339,9 @@ def _columns(services: Sequence[Service], reasons: bool = False) -> tuple[Column
     name = max((cell_len(clean(each.name)) for each in services), default=0)
     first = (Column("", 1), Column("service", max(8, min(NAME, name))), Column("state", 10))
     if reasons:
-        return (*first, WHY, *USED, STARTED, *LIMITS, BUSY, Column("address", 14, 32, wide=110),
+        return (*first, WHY, *USED, SINCE, *LIMITS, BUSY, Column("address", 14, 32, wide=110),
                 Column("role", 9, wide=150), Column("runs", 16, 60, wide=180))  # fmt: skip
-    return (*first, *USED, STARTED, *LIMITS, BUSY, Column("address", 14, 32, wide=76),
+    return (*first, *USED, SINCE, *LIMITS, BUSY, Column("address", 14, 32, wide=76),
             Column("role", 9, wide=130), Column("runs", 16, 60, wide=140))  # fmt: skip
 
 
@@ -358,7 +358,7 @@ def _row(service: Service, reasons: bool, statistics: Statistics) -> Row:
             *((Cell(_quiet(service), "dim"),) if reasons else ()),
             Cell(cpu),
             Cell(fmt.size(used.memory_bytes)),
-            Cell(fmt.when(service.started_at)),
+            Cell(fmt.when(service.since or service.started_at)),
             Cell(fmt.size(service.memory_limit_bytes)),
             Cell(fmt.count(service.restarts)),
             Cell(statistics.spark(service.name, SPARK)),

@@ -99,6 +99,7 @@ class LogView(ScrollView, can_focus=True):
         self._row = 0  # of the line on top, which row is the first that is seen
         self._moving = False
         self._drawn: dict[int, list[Strip]] = {}
+        self._room = 0  # what the lines in `_drawn` were wrapped to; 0 when they were not
         self._page: tuple[object, list[Strip]] = (None, [])
 
     # What is in it
@@ -313,7 +314,6 @@ class LogView(ScrollView, can_focus=True):
     def toggle_wrap(self) -> None:
         """Let long lines go on in the next row, or run out of the view."""
         self.wrap = not self.wrap
-        self._drawn.clear()
         index = self.top
         with self._itself():
             self.scroll_to(x=0, animate=False, immediate=True, force=True)
@@ -325,7 +325,6 @@ class LogView(ScrollView, can_focus=True):
         self.redraw()
 
     def on_resize(self) -> None:
-        self._drawn.clear()
         self._resize()
         if self.following:
             self._to_bottom()
@@ -367,6 +366,11 @@ class LogView(ScrollView, can_focus=True):
         return len(self._draw(index)) if self.wrap else 1
 
     def _draw(self, index: int) -> list[Strip]:
+        # A scroll bar lies over the last column, and may have come or gone.
+        room = self.scrollable_content_region.width if self.wrap else 0
+        if room != self._room:
+            self._room = room
+            self._drawn.clear()
         number = self._selection.number(index)
         drawn = self._drawn.get(number)
         if drawn is None:
@@ -393,8 +397,8 @@ class LogView(ScrollView, can_focus=True):
         found = style + self.get_component_rich_style("log--found", partial=True)
         text = line.text
         spans = self.found.spans(text) if self.found is not None else []
-        room = self.size.width if self.wrap else 0
-        return [Strip(row) for row in log_rows.rows(before, text, room, spans, (style, found))]
+        styles = style, found
+        return [Strip(row) for row in log_rows.rows(before, text, self._room, spans, styles)]
 
     def _time(self, line: Stored) -> str:
         at = line.at if self.times else None

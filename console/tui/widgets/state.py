@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from console.core import format as fmt
 from console.core.stack.driver import Health, Role, Service, Severity, State
 from console.core.stack.status import Status
 from console.core.text import clean
@@ -86,6 +87,10 @@ def _ended(service: Service) -> tuple[str, str, str]:
 
 def of_status(status: Status) -> tuple[str, str, str]:
     """Sign, tone and first words of a deployment; the cause when something is wrong."""
+    action = status.action
+    if action is not None and not status.healthy:  # what is seen meanwhile is no fault
+        begun = f"begun by {clean(action.by, 40)} {fmt.clock(action.started_at)}"
+        return "○", "warn", f"{clean(action.words, 80)}, {begun}"
     if status.stopped and not any(
         each.state is State.EXITED and each.exit_code for each in status.services
     ):
