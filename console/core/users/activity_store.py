@@ -1,7 +1,8 @@
 """The database that remembers what the access logs said: SQLite, in the deployment's folder.
 
 Figures and the position in the log are committed together, so that a kill at any moment neither
-loses a line nor counts one twice. Times are seconds since 1970, hours and days count from there.
+loses a line nor counts one twice. It has no write-ahead log, which who only reads would have to
+make a file for. Times are seconds since 1970, hours and days count from there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -95,14 +97,20 @@ class ActivityStore:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection for queries; an empty database where there is none yet.
+        """A connection for queries that cannot write; an empty database where there is none yet.
 
         Raises:
             ConsoleError: The database is newer, broken, or not for this account.
         """
         with files.explained(self._path):
             there = self._path.exists()
-        with self._opened(":memory:" if not there else str(self._path)) as connection:
+        if there:
+            with self._opened(f"file:{quote(str(self._path))}?mode=ro") as connection:
+                if self._format(connection):
+                    yield connection
+                    return
+        with self._opened(":memory:") as connection:
+            self._make(connection)
             yield connection
 
     @contextlib.contextmanager
@@ -113,11 +121,17 @@ class ActivityStore:
             BrokenError: It was broken and is put aside, `note` says so; the next one is new.
             ConsoleError: The database is newer, or not for this account.
         """
-        with files.explained(self._path):
-            # Made here, because SQLite would make it readable for everybody.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with files.explained(self._path), contextlib.suppress(FileExistsError):
+            # Made here, because SQLite would make it readable for everybody. One that is there is
+            # not opened: to close it again would drop the locks of those in this process who read
+            # it (https://www.sqlite.org/howtocorrupt.html, 2.2).
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            os.close(os.open(self._path, flags, 0o600))
         try:
-            with self._opened(str(self._path)) as connection:
+            with self._opened(f"file:{quote(str(self._path))}") as connection:
+                if not self._format(connection):
+                    self._make(connection)
+                connection.execute("PRAGMA synchronous = NORMAL")
                 yield connection
         except BrokenError as error:
             self._put_aside()
@@ -127,34 +141,38 @@ class ActivityStore:
     def _opened(self, name: str) -> Iterator[sqlite3.Connection]:
         try:
             with contextlib.closing(
-                sqlite3.connect(name, timeout=BUSY_SECONDS, isolation_level=None)
+                sqlite3.connect(name, timeout=BUSY_SECONDS, isolation_level=None, uri=True)
             ) as connection:
-                self._prepare(connection)
                 yield connection
         except sqlite3.Error as error:
             raise self._explained(error) from error
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        (number,) = connection.execute("PRAGMA user_version").fetchone()
+    def _format(self, connection: sqlite3.Connection) -> int:
+        """The database's format; 0 when nothing is in it yet."""
+        number = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if number > FORMAT:
             raise ConsoleError(
                 f"{self._path} has format {number}, this version knows formats up to {FORMAT}",
                 "It was written by a newer mlflow-console: upgrade this one.",
             )
-        if number == 0:
-            # In one transaction: of two that come at once, the second finds it made.
-            connection.execute("PRAGMA journal_mode = WAL")
-            with transaction(connection):
-                if connection.execute("PRAGMA user_version").fetchone() == (0,):
-                    for statement in _SCHEMA.split(";"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {FORMAT}")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        return number
+
+    @staticmethod
+    def _make(connection: sqlite3.Connection) -> None:
+        with transaction(connection):
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
 
     def _explained(self, error: sqlite3.Error) -> ConsoleError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return BusyError(f"{self._path} is in use by another process", "Try again.")
+        if code == sqlite3.SQLITE_READONLY:
+            return ConsoleError(
+                f"{self._path} holds a change that a crash cut short",
+                "The next look at the access log takes it back.",
+            )
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such table" in str(error):
             return BrokenError(
                 f"{self._path} is broken: {error}",
@@ -165,7 +183,7 @@ class ActivityStore:
     def _put_aside(self) -> None:
         aside = self._path.with_name(f"{self._path.name}.broken-{time.time_ns() // 1_000_000}")
         with files.explained(self._path):
-            for end in ("-wal", "-shm", ""):  # the database last: a kill before it begins anew
+            for end in ("-journal", ""):  # the database last: a kill before it begins anew
                 with contextlib.suppress(FileNotFoundError):
                     Path(f"{self._path}{end}").rename(f"{aside}{end}")
         self.note = (
