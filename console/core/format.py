@@ -27,6 +27,16 @@ def count(number: int | None) -> str:
     return NEVER if number is None else f"{number:,}"
 
 
+def few(number: int) -> str:
+    """A whole number in at most five letters: "310", "1.2k", "31k", "1.4M"."""
+    value = float(number)
+    for unit in ("", "k", "M", "G"):
+        if value < 999.5 or unit == "G":
+            break
+        value /= 1000
+    return f"{value:.1f}{unit}" if unit and value < 9.95 else f"{value:.0f}{unit}"
+
+
 def plural(number: int, one: str, many: str = "") -> str:
     """A number with its noun: "1 run", "4,211 runs"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -84,6 +94,15 @@ def elapsed(start: datetime | None, end: datetime | None = None) -> str:
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
     return f"{int(seconds)} s" if seconds >= 1 else "<1 s"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds of which milliseconds count: "12 ms", "1.20 s", "75 s"."""
+    if seconds is None:
+        return NEVER
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:,.0f} s"
 
 
 def metric(value: float) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
 from collections import deque
@@ -26,10 +27,12 @@ _running: dict[threading.Thread, threading.Event] = {}
 def share_memory() -> None:
     """Let all threads take memory from one pool: glibc gives each its own and keeps what is freed.
 
-    Where there is no glibc, nothing is done.
+    Where there is no glibc, nothing of that is done. What is there by now, mostly modules, Python's
+    collector of cycles looks through no more: it stops all threads while it looks.
     """
     import ctypes  # noqa: PLC0415  # of use here alone
 
+    gc.freeze()
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(M_ARENA_MAX, 1)
 

@@ -9,13 +9,15 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+import msgspec
+
 from console.core.deployment import Deployment
 from console.core.doctor.service import Examination
 from console.core.errors import ConsoleError, UsageError
 from console.core.experiments.service import Experiment, Page, Run
 from console.core.progress import Progress
 from console.core.secrets import Secret
-from console.core.settings import PersonSettings
+from console.core.settings import PersonSettings, UsersSettings
 from console.core.stack.actions import Action
 from console.core.stack.driver import (
     Finding,
@@ -35,7 +37,16 @@ from console.core.stack.log_stream import Emit, LogStream
 from console.core.stack.status import Status
 from console.core.storage.service import Amount, ExperimentUsage, RunUsage, Usage
 from console.core.streams import Stream
-from console.core.users.report import Report
+from console.core.users.activity_answers import (
+    Address,
+    Coverage,
+    Deleted,
+    Person,
+    Slow,
+    Sum,
+    Tried,
+)
+from console.core.users.report import EVERYBODY, Asked, Report
 from console.core.users.user import User
 from console.core.users.verify import Verdict
 from console.tui.app import ConsoleApp, OpenedApp
@@ -129,6 +140,64 @@ def stopped() -> Status:
 
 def user(name: str, **changes: object) -> User:
     base = User(name, "default", "bcrypt", 12, True, False, False)
+    return msgspec.structs.replace(base, **changes)
+
+
+def person(name: str, hours: float = 1, **changes: object) -> Person:
+    """Somebody who was here some hours ago, from one address."""
+    last, client = NOW - timedelta(hours=hours), "mlflow-python-client/3.17.2"
+    base = Person(
+        name, "default", NOW - timedelta(days=200), last, Sum(1204, 3, 0, 602_000, 301_000),
+        Sum(31_002, 40, 0, 15_501_000, 1_400_000_000),
+        (Address("10.0.0.7", NOW - timedelta(days=60), last, 31_002, client),), False, client,
+        (0,) * 15 + (12, 40, 80, 96, 110, 31, 8, 60, 72),
+    )  # fmt: skip
+    return msgspec.structs.replace(base, **changes)
+
+
+def people() -> tuple[Person, ...]:
+    """Those of `FakeUsers`: one works, one is shared, one left, one never came."""
+    machines = tuple(
+        Address(f"10.0.3.{number}", NOW - timedelta(days=number), NOW - timedelta(hours=number),
+                160_000 // (number + 1), "mlflow-python-client/3.16.0")
+        for number in range(9)
+    )  # fmt: skip
+    idle = (0,) * 24
+    return (
+        person("alice"),
+        person("bob", 2, today=Sum(310), month=Sum(9_004, 0, 2), series=(*idle[1:], 310)),
+        person("ci", 0.1, today=Sum(48_211), month=Sum(1_400_318, 0, 214), addresses=machines,
+               client="mlflow-python-client/3.16.0", series=(2010,) * 24),
+        Person("old-lab", "default"),
+        person("carol", 24 * 91, today=Sum(), month=Sum(), addresses=(), series=idle),
+    )  # fmt: skip
+
+
+def logged(days: float = 61, **changes: object) -> Report:
+    """What logs that cover the last days say, with a gap of nothing before."""
+    coverage = Coverage(NOW - timedelta(days=90), NOW, ((NOW - timedelta(days=days), NOW),))
+    api, client = "/api/2.0/mlflow", "mlflow-python-client/3.17.2"
+    hour = timedelta(hours=1)
+    base = Report(
+        coverage.last(30).sentence, coverage, 90, people(),
+        (
+            Tried("mlflow.lab", "root", "203.0.113.9", NOW - hour, NOW, 214, True),
+            Tried("mlflow.lab", NASTY, "203.0.113.9", NOW - hour, NOW, 88, None),
+        ),
+        (
+            Slow("ci", f"{api}/runs/log-metric", 1_310_440, 0.012, 0.048, 0.011, 0.044),
+            Slow("alice", f"{api}/runs/log-batch", 30_111, 0.140, 1.9, 0.131, 1.8),
+            Slow("alice", "/ajax-api/2.0/mlflow/runs/search", 402, 0.82, 3.1, 0.71, 3.0),
+            Slow("alice", f"{api}-artifacts/artifacts/*", 80, 12.4, 75.0, None, None),
+        ),
+        (
+            Deleted(NOW - 3 * hour, "mlflow.lab", "alice", "10.0.0.7", "POST",
+                    f"{api}/runs/delete", "", "", 200, client),
+            Deleted(NOW - 30 * hour, "mlflow.lab", "ci", "10.0.3.4", "DELETE",
+                    f"{api}-artifacts/artifacts/3/{'0123456789abcdef' * 2}/artifacts/model",
+                    "0123456789abcdef" * 2, "3", 403, client),
+        ),
+    )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]  # the tests name real fields
 
 
@@ -275,9 +344,8 @@ class FakeUsers:
     removed: list[tuple[str, ...]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
     fails: Exception | None = None
-    report: Report = field(
-        default_factory=lambda: Report("logs cover 12 of 30 days", (), (), (), ())
-    )
+    report: Report = field(default_factory=logged)
+    asked: list[Asked] = field(default_factory=list)
     _before: list[User] = field(default_factory=list)
 
     def hosts(self) -> Sequence[str]:
@@ -301,13 +369,13 @@ class FakeUsers:
         self.passwords[name] = password.reveal()
 
     def rename(self, name: str, new: str, *, host: str = "default") -> None:
-        self._each({name}, host, lambda each: replace(each, name=new))
+        self._each({name}, host, lambda each: msgspec.structs.replace(each, name=new))
 
     def disable(self, names: Sequence[str], *, host: str = "default") -> None:
-        self._each(set(names), host, lambda each: replace(each, enabled=False))
+        self._each(set(names), host, lambda each: msgspec.structs.replace(each, enabled=False))
 
     def enable(self, names: Sequence[str], *, host: str = "default") -> None:
-        self._each(set(names), host, lambda each: replace(each, enabled=True))
+        self._each(set(names), host, lambda each: msgspec.structs.replace(each, enabled=True))
 
     def remove(self, names: Sequence[str], *, host: str = "default") -> None:
         self.removed.append(tuple(names))
@@ -321,8 +389,16 @@ class FakeUsers:
             for each in self.users
         ]
 
-    def activity(self, *_: object, **__: object) -> Report:
-        return self.report
+    def activity(self, asked: Asked = EVERYBODY, cancel: threading.Event | None = None) -> Report:
+        self.asked.append(asked)
+        if asked.name is None:
+            return self.report
+        return replace(
+            self.report,
+            people=tuple(each for each in self.report.people if each.name == asked.name),
+            slow=tuple(each for each in self.report.slow if each.user == asked.name),
+            deletions=tuple(each for each in self.report.deletions if each.user == asked.name),
+        )
 
     def undo(self) -> str:
         self.users, self._before = self._before, list(self.users)
@@ -407,6 +483,10 @@ class FakeDoctor:
         return Examination(self.findings, self.looked_at, NOW)
 
 
+def _settings(driver: str) -> SimpleNamespace:
+    return SimpleNamespace(driver=driver, users=UsersSettings())
+
+
 @dataclass
 class Fake:
     """A deployment in memory, and the console that shows it."""
@@ -421,7 +501,8 @@ class Fake:
     keys: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     name: str = "lab"
-    settings: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(driver="embedded"))
+    settings: SimpleNamespace = field(default_factory=lambda: _settings("embedded"))
+    driver: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(host_names=()))
 
     @classmethod
     def compose(cls, now: Status | None = None) -> Fake:
@@ -431,7 +512,7 @@ class Fake:
         seen = replace(usage(), free_bytes=None)
         return cls(
             stack=FakeStack(now=now or stack_status(), lines=lines), storage=FakeStorage([seen]),
-            settings=SimpleNamespace(driver="compose"),
+            settings=_settings("compose"),
         )  # fmt: skip
 
     def session(self) -> Session:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from rich.style import Style
 from textual.strip import Strip
@@ -132,9 +130,17 @@ async def test_users_are_told_apart() -> None:
         assert column(app, "#users", 0) == [
             "alice", "bob", "ci", "old-lab", "(carol)", "mlflow-console",
         ]  # fmt: skip
-        assert column(app, "#users", 1)[3] == "! SHA-1"
-        assert column(app, "#users", 2)[5] == "the console's own account"
+        assert column(app, "#users", 1) == ["13:02", "12:02", "13:56", "-", "24 Aug", "-"]
+        assert column(app, "#users", 2) == ["1.2k", "310", "48k", "0", "0", "-"]
+        assert column(app, "#users", 3) == ["31k", "9.0k", "1.4M", "0", "0", "-"]
+        assert column(app, "#users", 4) == ["0", "2", "! 214", "0", "0", "-"]
+        assert column(app, "#users", 5)[3] == "! SHA-1"
+        assert column(app, "#users", 6) == ["", "", "", "weak", "disabled", ""]
+        assert column(app, "#users", 7)[5] == "the console's own checks"
+        assert column(app, "#users", 8)[1:3] == ["10.0.0.7", "9 addresses"]
         assert said(app, "#sum") == "5 users   ! 1 weak   1 disabled"
+        assert said(app, "#notes").endswith("The logs cover all 30 days.")
+        assert "Unknown names tried: root 214 from 203.0.113.9" in said(app, "#notes")
 
 
 async def test_a_user_is_added_with_a_typed_password() -> None:
@@ -204,11 +210,11 @@ async def test_renamed_and_checked() -> None:
 
 
 async def test_users_of_several_hosts_are_told_apart() -> None:
-    users = [user("ada"), replace(user("ada"), host="mlflow.lab"), user("bob")]
+    users = [user("ada"), user("ada", host="mlflow.lab"), user("bob")]
     fake = Fake(users=FakeUsers(users=users))
     async with opened(fake) as (app, pilot):
         await press(pilot, "3", "j")
-        assert column(app, "#users", 1) == ["", "mlflow.lab", ""]
+        assert column(app, "#users", 0) == ["ada", "ada at mlflow.lab", "bob"]
         await press(pilot, "d")
         assert said(app, "#lines") == "ada at mlflow.lab"
         await press(pilot, "right", "enter")

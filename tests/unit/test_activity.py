@@ -23,7 +23,7 @@ from console.core.stack import access_sources
 from console.core.stack.access_sources import FileSource, Piece
 from console.core.users import activity as activity_module
 from console.core.users.activity import Activity
-from console.core.users.activity_answers import Coverage, Person, Scope, merged, unseen
+from console.core.users.activity_answers import Coverage, Scope, merged, unseen
 from tests.unit.test_access_log import API, RUN, UNKNOWN, T, line
 
 DAY = 86_400
@@ -406,11 +406,14 @@ def test_no_claim_goes_beyond_what_the_logs_cover(place: Place) -> None:
     alice = place.activity.people(now=place.now)["alice"]
     coverage = place.activity.coverage(90, now=place.now)
     assert coverage.sentence == "logs cover 40 of 90 days"
-    assert unseen(alice, 30, coverage) is True
-    assert unseen(alice, 90, coverage) is False
+    assert unseen(alice.last_seen, 30, coverage) is True
+    assert unseen(alice.last_seen, 90, coverage) is False
     assert unseen(None, 90, coverage) is None  # nobody knows
     assert unseen(None, 30, coverage) is True
-    assert unseen(place.activity.people(now=place.now)["bob"], 90, coverage) is False
+    bob = place.activity.people(now=place.now)["bob"]
+    assert unseen(bob.last_seen, 90, coverage) is False
+    assert coverage.last(30).sentence == "logs cover all 30 days"
+    assert coverage.last(100) == coverage
     assert place.activity.coverage(30, now=place.now).sentence == "logs cover all 30 days"
 
 
@@ -422,10 +425,12 @@ def test_spans_and_their_words() -> None:
     ))  # fmt: skip
     assert gap.sentence == "logs cover 8 of 9 days"
     assert not gap.complete
-    assert unseen(Person("x"), 5, gap) is None
-    assert unseen(Person("x"), 4, gap) is True
+    assert unseen(None, 5, gap) is None
+    assert unseen(None, 4, gap) is True
     short = Coverage(now - timedelta(days=90), now, ((now - timedelta(hours=1), now),))
     assert short.sentence == "logs cover 1 hour of 90 days"
+    assert gap.last(3).complete
+    assert gap.last(5).spans == gap.spans[1:] or not gap.last(5).complete
     assert Coverage(now - timedelta(days=90), now, ()).sentence == "logs cover 0 hours of 90 days"
 
 

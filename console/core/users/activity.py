@@ -6,9 +6,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from console.core import files
 from console.core.stack.access_sources import Piece, Source
@@ -194,22 +198,23 @@ class Activity:
     def _add_addresses(
         connection: sqlite3.Connection, scope: Scope, found: dict[str, Person]
     ) -> None:
-        addresses: dict[str, dict[str, Address]] = {}
         rows = connection.execute(
-            "SELECT host, user, address, first, last, requests, client FROM faces ORDER BY last"
+            "SELECT user, host, address, first, last, requests, client FROM faces "
+            "ORDER BY user, last"
         )
-        for host, user, address, first, last, requests, client in rows:
-            if not scope.has(host):
-                continue
-            known = addresses.setdefault(user, {})
-            before = known.pop(address, None)  # at another host; the later of both comes last
-            begin, count = _at(first), requests
-            if before is not None:
-                begin, count = min(before.first, begin), before.requests + count
-            known[address] = Address(address, begin, _at(last), count, client)
-        for user, known in addresses.items():
-            latest = tuple(reversed(known.values()))
-            found[user] = replace(found[user], addresses=latest, client=latest[0].client)
+        for user, faces in groupby(rows, key=itemgetter(0)):
+            known: dict[str, Address] = {}
+            for _, host, address, first, last, requests, client in faces:
+                if not scope.has(host):
+                    continue
+                before = known.pop(address, None)  # at another host; the later of both comes last
+                begin, count = _at(first), requests
+                if before is not None:
+                    begin, count = min(before.first, begin), before.requests + count
+                known[address] = Address(address, begin, _at(last), count, client)
+            if known:
+                latest = tuple(reversed(known.values()))
+                found[user] = replace(found[user], addresses=latest, client=latest[0].client)
 
     def tried(self, known: Collection[str] = (), scope: Scope = ALL) -> list[Tried]:
         """Names that somebody failed to log in with, the last first.

@@ -2,12 +2,18 @@
 
 Hosts and users are in the spelling of the log (`access_log.key`); `access_log.unescape` makes a
 name that can be shown of it. Names, addresses, paths and clients come from outside: clean them.
+
+What there may be ten thousands of is a struct that Python's collector of cycles passes over: it
+holds no cycle, and a walk through all of them stops every thread for a tenth of a second.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import msgspec
 
 # Two looks, or two lines, this close to each other leave nothing out in between.
 _TOGETHER = timedelta(seconds=5)
@@ -30,8 +36,7 @@ class Scope:
         return (not self.hosts or host in self.hosts) and host not in self.without
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(msgspec.Struct, frozen=True, gc=False):
     """What somebody did in some time.
 
     Attributes:
@@ -56,8 +61,7 @@ class Sum:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True, gc=False):
     """Where somebody came from.
 
     Attributes:
@@ -72,12 +76,12 @@ class Address:
     client: str
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(msgspec.Struct, frozen=True, gc=False):
     """What is known of one user.
 
     Attributes:
         name: As in the log.
+        host: Whose user file holds the name, where somebody looked; "" for none.
         first_seen: The first request that was let in; None when there was none.
         last_seen: The last one.
         today: Since midnight of the viewer, to the hour.
@@ -89,6 +93,7 @@ class Person:
     """
 
     name: str
+    host: str = ""
     first_seen: datetime | None = None
     last_seen: datetime | None = None
     today: Sum = Sum()
@@ -99,8 +104,7 @@ class Person:
     series: tuple[int, ...] = (0,) * 24
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(msgspec.Struct, frozen=True, gc=False):
     """A name that somebody tried to log in with.
 
     Attributes:
@@ -117,8 +121,7 @@ class Tried:
     unknown: bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class Slow:
+class Slow(msgspec.Struct, frozen=True, gc=False):
     """How long the requests of one user to one endpoint took; durations in seconds, within 2.5 %.
 
     Where both are long, MLflow, its database or its store is slow; where only the first is, the
@@ -141,8 +144,7 @@ class Slow:
     upstream_p95: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(msgspec.Struct, frozen=True, gc=False):
     """One call that deletes.
 
     Attributes:
@@ -193,6 +195,12 @@ class Coverage:
             first <= since + _TOGETHER and last >= until - _TOGETHER for first, last in self.spans
         )
 
+    def last(self, days: int) -> Coverage:
+        """Of its last days alone."""
+        since = max(self.since, self.until - timedelta(days=days))
+        spans = ((max(first, since), last) for first, last in self.spans if last >= since)
+        return Coverage(since, self.until, tuple(spans))
+
     @property
     def sentence(self) -> str:
         """For people: "logs cover 61 of 90 days"."""
@@ -206,11 +214,11 @@ class Coverage:
         return f"logs cover {hours} {'hour' if hours == 1 else 'hours'} of {max(days, 1)} days"
 
 
-def unseen(person: Person | None, days: int, coverage: Coverage) -> bool | None:
+def unseen(last_seen: datetime | None, days: int, coverage: Coverage) -> bool | None:
     """Whether somebody was not seen for some days.
 
     Args:
-        person: None for a name of which nothing is known.
+        last_seen: None for somebody of whom nothing is known.
         days: How many.
         coverage: Of any time that ends now.
 
@@ -218,9 +226,27 @@ def unseen(person: Person | None, days: int, coverage: Coverage) -> bool | None:
         None when the logs do not cover these days without a gap, so that nobody can know.
     """
     since = coverage.until - timedelta(days=days)
-    if person and person.last_seen and person.last_seen >= since:
+    if last_seen and last_seen >= since:
         return False
     return True if coverage.covers(since, coverage.until) else None
+
+
+def dominates(slow: Iterable[Slow]) -> str:
+    """What takes most of the time of some requests, as a sentence; "" when no log says it.
+
+    Medians are weighed by how many requests they stand for: sums would be those of a few uploads.
+    """
+    whole = mlflow = 0.0
+    for each in slow:
+        if each.upstream_median is not None:
+            whole += each.requests * each.median
+            mlflow += each.requests * min(each.median, each.upstream_median)
+    if not whole:
+        return ""
+    percent = round(100 * mlflow / whole)
+    if percent >= 50:
+        return f"MLflow (with its database and store) takes {percent} % of the time"
+    return f"The proxy and the network take {100 - percent} % of the time, MLflow {percent} %"
 
 
 def merged(

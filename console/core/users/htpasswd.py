@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 DISABLED = b"# disabled: "
 
 _HASH = re.compile(rb"[^:\r\n]*")
@@ -76,9 +78,8 @@ def scheme_of(field: bytes) -> Scheme:
     return Scheme(UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the file.
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """One line of the file. Why it is a struct, `activity_answers` says.
 
     Attributes:
         raw: All of it, with its line end if it has one.
@@ -182,11 +183,8 @@ class Htpasswd:
 
     def add(self, name: bytes, field: bytes) -> Htpasswd:
         """With one more user at the end, whose line ends as the file's lines do."""
-        end = b"\r\n" if self.lines and self.lines[0].raw.endswith(b"\r\n") else b"\n"
-        lines = list(self.lines)
-        if lines and not lines[-1].raw.endswith(b"\n"):
-            lines[-1] = _line(lines[-1].raw + end)
-        return Htpasswd((*lines, _line(name + b":" + field + end)))
+        lines = [*self.lines, _line(name + b":" + field + self._end)]
+        return Htpasswd(self._ended(lines))
 
     def change(self, line: Line, field: bytes) -> Htpasswd:
         """With another hash in one line."""
@@ -213,7 +211,7 @@ class Htpasswd:
                 lines.append(line)
             elif line is not force[line.name]:
                 lines.append(line.switched(on=False))
-        return Htpasswd(tuple(lines))
+        return Htpasswd(self._ended(lines))
 
     def enable(self, names: set[bytes]) -> Htpasswd:
         """With the line that counts for each of these names in force."""
@@ -223,6 +221,19 @@ class Htpasswd:
     def remove(self, names: set[bytes]) -> Htpasswd:
         """Without every line of these names: a dead duplicate that stayed would come alive."""
         return Htpasswd(tuple(line for line in self.lines if line.name not in names))
+
+    @property
+    def _end(self) -> bytes:
+        return b"\r\n" if self.lines and self.lines[0].raw.endswith(b"\r\n") else b"\n"
+
+    def _ended(self, lines: list[Line]) -> tuple[Line, ...]:
+        """Lines of which all but the last have an end: the file's last one need not have any."""
+        return tuple(
+            line
+            if line.raw.endswith(b"\n") or line is lines[-1]
+            else Line(line.raw + self._end, line.name, line.field, line.enabled)
+            for line in lines
+        )
 
     def oddities(self) -> list[str]:
         """What counts for nothing or cannot work, one sentence each; no hash and no junk in it."""

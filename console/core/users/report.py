@@ -3,87 +3,92 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+
+from msgspec.structs import replace
 
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError
-from console.core.users.access_log import unescape
+from console.core.format import exact
 from console.core.users.activity_answers import (
-    Address,
     Coverage,
     Deleted,
     Person,
+    Scope,
     Slow,
     Tried,
     unseen,
 )
-from console.core.users.seen import scope, spelt
+from console.core.users.htpasswd import display
+from console.core.users.seen import scope, shown, spelt
+from console.core.users.user_files import UserFiles
 
 MONTH_DAYS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """What one user did; part of the JSON of `users activity`.
-
-    Attributes:
-        host: Whose user file holds the name; "" for a name that no file holds any more.
-        first_seen, last_seen: None when no request of theirs was let in.
-        today, month: Requests since midnight of this machine, and in 30 days.
-        failures: Log-ins with the name that failed in 30 days.
-        received, sent: Bytes in 30 days.
-        addresses: The last one first.
-        more_addresses: There were more than are listed.
-        client: The User-Agent of the last request.
-        series: Requests in each of the last 24 hours.
-    """
-
-    name: str
-    host: str
-    first_seen: datetime | None
-    last_seen: datetime | None
-    today: int
-    month: int
-    failures: int
-    received: int
-    sent: int
-    addresses: tuple[Address, ...]
-    more_addresses: bool
-    client: str
-    series: tuple[int, ...]
+SLOW_DAYS = 7
+UNSEEN_DAYS = 90
+"""Who was not seen for so long no longer uses the account, as the console sees it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The JSON shape of `users activity`.
+    """The JSON shape of `users activity`. Names are as they were sent, and not as the log has them.
 
     Attributes:
         covers: How much of the time the logs cover, for people.
+        coverage: The same of all that is remembered, and of `UNSEEN_DAYS` at least.
+        days: For how long everything but "first seen" and "last seen" is remembered.
         people: In the order of the user files; then who is in none any more.
-        tried: Names that no file holds and that somebody tried to log in with.
-        slow: How long requests took, by user and endpoint, in the last seven days.
+        tried: Names that no file holds and that somebody tried to log in with; of one user the
+            log-ins that failed.
+        slow: How long requests took, by user and endpoint, in the last `SLOW_DAYS`.
         deletions: Every call that deletes, the last one first.
-        note: Why the newest lines could not be read, or "".
+        note: Why the newest lines are not read, or "".
     """
 
     covers: str
-    people: tuple[Activity, ...]
+    coverage: Coverage
+    days: int
+    people: tuple[Person, ...]
     tried: tuple[Tried, ...]
     slow: tuple[Slow, ...]
     deletions: tuple[Deleted, ...]
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a report is to be about.
+
+    Attributes:
+        name: This user alone.
+        host: The users of this file alone.
+        unseen_days: Only users of whom the logs prove that they were not here for so long.
+        brief: Leave out durations and deletions, which a list of users does not show.
+    """
+
+    name: str | None = None
+    host: str | None = None
+    unseen_days: int | None = None
+    brief: bool = False
+
+
+EVERYBODY = Asked()
+
+
 def report(
-    deployment: Deployment, unseen_days: int | None = None, cancel: threading.Event | None = None
+    deployment: Deployment, asked: Asked = EVERYBODY, cancel: threading.Event | None = None
 ) -> Report:
     """Read what is new and say who was here.
 
     Args:
         deployment: Whose users.
-        unseen_days: Only users of whom the logs prove that they were not here for so long.
+        asked: What it is to be about. Durations are not told apart by host.
         cancel: Leaves off reading; what was read counts.
+
+    Raises:
+        UsageError: There is no such file of users.
+        ConsoleError: What is remembered cannot be read.
     """
     activity, note = deployment.activity, ""
     try:
@@ -91,52 +96,69 @@ def report(
             note = activity.collect(deployment.driver.access_log(), cancel).note
     except ConsoleError as error:  # what is known is shown all the same
         note = f"The newest lines could not be read: {error.message}"
-    coverage = activity.coverage(unseen_days or MONTH_DAYS)
-    people = list(_people(deployment, coverage, unseen_days))
-    known = {spelt(each.name) for each in people if each.host}
+    covered = activity.coverage(max(UNSEEN_DAYS, activity.days, asked.unseen_days or 0))
+    if deployment.read_only:
+        last = covered.spans[-1][1] if covered.spans else None
+        note = f"Read-only: the log was last read {exact(last) if last else 'never'}"
+    files = _Names(deployment, asked)
+    user = None if asked.name is None else spelt(asked.name)
     return Report(
-        covers=coverage.sentence,
-        people=tuple(people),
-        tried=tuple(activity.tried(known)),
-        slow=tuple(activity.slow()),
-        deletions=tuple(activity.deletions()),
+        covers=covered.last(asked.unseen_days or min(MONTH_DAYS, activity.days)).sentence,
+        coverage=covered,
+        days=activity.days,
+        people=tuple(_people(deployment, asked, files, covered)),
+        tried=tuple(
+            replace(each, name=shown(each.name))
+            for each in activity.tried(files.known if user is None else (), files.scope)
+            if user in (None, each.name)
+        ),
+        slow=() if asked.brief else tuple(
+            replace(each, user=shown(each.user)) for each in activity.slow(SLOW_DAYS, user)
+        ),
+        deletions=() if asked.brief else tuple(
+            replace(each, user=shown(each.user))
+            for each in activity.deletions(user=user or "")
+            if files.scope.has(each.host)
+        ),
         note=note,
-    )
+    )  # fmt: skip
 
 
-def _people(deployment: Deployment, coverage: Coverage, unseen_days: int | None) -> list[Activity]:
-    found = []
-    for host in deployment.users.hosts():
-        seen = deployment.activity.people(scope(host, deployment.users.hosts()))
-        for user in deployment.users.list(host):
-            person = seen.pop(spelt(user.name), None)
-            if user.service_user:
+class _Names:
+    """The names in the user files that are asked for.
+
+    Attributes:
+        of: By file, each as it is shown and as the log has it.
+        known: All of them, as the log has them, whoever is asked for.
+        scope: The host names whose requests are meant.
+    """
+
+    def __init__(self, deployment: Deployment, asked: Asked) -> None:
+        files = UserFiles(deployment)
+        self.hosts: Sequence[str] = files.hosts()
+        wanted = self.hosts if asked.host is None else [asked.host]
+        self.of: dict[str, list[tuple[str, str]]] = {}
+        for host in wanted:
+            names = [display(line.name) for line in files.of(host).read().users()]
+            self.of[host] = [(name, spelt(name)) for name in names]
+        self.known = {log for names in self.of.values() for _, log in names}
+        self.scope = Scope() if asked.host is None else scope(asked.host, self.hosts)
+
+
+def _people(
+    deployment: Deployment, asked: Asked, files: _Names, covered: Coverage
+) -> Iterator[Person]:
+    own, days = deployment.settings.users.service_user, asked.unseen_days
+    gone: list[Person] = []
+    for host, names in files.of.items():
+        seen = deployment.activity.people(scope(host, files.hosts))
+        for name, log in names:
+            one = seen.pop(log, None) or Person(log)
+            if name == own or asked.name not in (None, name):
                 continue
-            away = unseen_days and unseen(person, unseen_days, coverage)
-            if unseen_days is None or away:
-                found.append(_of(person or Person(spelt(user.name)), user.name, host))
-        if unseen_days is None:
-            found += [
-                _of(each, unescape(each.name.encode()), "")
-                for each in seen.values()
-                if each.first_seen
-            ]
-    return found
-
-
-def _of(person: Person, name: str, host: str) -> Activity:
-    return Activity(
-        name=name,
-        host=host,
-        first_seen=person.first_seen,
-        last_seen=person.last_seen,
-        today=person.today.requests,
-        month=person.month.requests,
-        failures=person.month.refused,
-        received=person.month.received,
-        sent=person.month.sent,
-        addresses=person.addresses,
-        more_addresses=person.more_addresses,
-        client=person.client,
-        series=person.series,
-    )
+            if days is None or unseen(one.last_seen, days, covered):
+                yield replace(one, name=name, host=host)
+        gone += (each for each in seen.values() if each.first_seen)
+    for each in gone if days is None else ():
+        if asked.name in (None, shown(each.name)):
+            yield replace(each, name=shown(each.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.core.users.access_log import escape
+from console.core.users.access_log import escape, unescape
 from console.core.users.activity_answers import Scope
 from console.core.users.user_files import SHARED
 
@@ -24,3 +24,8 @@ def scope(host: str, hosts: Sequence[str]) -> Scope:
 def spelt(name: str) -> str:
     """A name as the log has it."""
     return escape(name.encode("utf-8", "backslashreplace")).decode("ascii")
+
+
+def shown(name: str) -> str:
+    """A name of the log as it was sent."""
+    return unescape(name.encode()) if "\\" in name else name

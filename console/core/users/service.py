@@ -7,7 +7,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from console.core import files
 from console.core.deployment import Deployment
@@ -21,13 +20,11 @@ from console.core.users.handover import Handover, handover
 from console.core.users.htpasswd import UNKNOWN, Htpasswd, Line, display, scheme_of
 from console.core.users.importing import ImportPlan
 from console.core.users.names import check_name, check_password
+from console.core.users.report import EVERYBODY, Asked, Report, report
 from console.core.users.seen import scope, spelt
 from console.core.users.user import User, of_line
 from console.core.users.user_files import SHARED, UserFiles
 from console.core.users.verify import Verdict
-
-if TYPE_CHECKING:
-    from console.core.users.report import Report
 
 LIST_HINT = "`mlflow-console users list` shows the users."
 
@@ -85,9 +82,10 @@ class UsersService:
 
     def _seen(self, host: str) -> dict[str, Person]:
         """What is remembered of a file's users, by name as the log has it."""
-        if not self.deployment.paths.activity.exists():
+        try:
+            return self.deployment.activity.people(scope(host, self.hosts()))
+        except ConsoleError:  # `users activity` says why; who can log in is known all the same
             return {}
-        return self.deployment.activity.people(scope(host, self.hosts()))
 
     @operation("users.add", target=_one)
     def add(self, name: str, password: Secret, *, host: str = SHARED) -> None:
@@ -210,13 +208,9 @@ class UsersService:
         return verify.verdict(line, password)
 
     @operation("users.activity")
-    def activity(
-        self, unseen_days: int | None = None, cancel: threading.Event | None = None
-    ) -> Report:
+    def activity(self, asked: Asked = EVERYBODY, cancel: threading.Event | None = None) -> Report:
         """Read what is new in the access log, and say who was here; see `report`."""
-        from console.core.users.report import report  # noqa: PLC0415  # it asks this service
-
-        return report(self.deployment, unseen_days, cancel)
+        return report(self.deployment, asked, cancel)
 
     @operation("users.handover")
     def handover(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from console.core.users.activity_answers import Person
 from console.core.users.htpasswd import UNKNOWN, Line, display, scheme_of
 
 
-@dataclass(frozen=True, slots=True)
-class User:
-    """One user; the JSON shape of `users list`.
+class User(msgspec.Struct, frozen=True, gc=False):
+    """One user; the JSON shape of `users list`. Why it is a struct, `activity_answers` says.
 
     Attributes:
         host: The host name whose file holds it; "default" for the shared file.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -14,9 +15,9 @@ from textual.widget import Widget
 from console.core import format as fmt
 from console.core.errors import ConsoleError
 from console.core.text import clean
-from console.core.users.report import Activity, Report
+from console.core.users.report import UNSEEN_DAYS, Asked, Report
 from console.core.users.user import User
-from console.tui.screens.users_rows import columns, key, row, sentences
+from console.tui.screens.users_rows import COLUMNS, Listing, listing
 from console.tui.screens.users_verbs import UsersVerbs
 from console.tui.widgets.facts import Facts, Part
 from console.tui.widgets.filter import FilterLine
@@ -41,7 +42,7 @@ class UsersScreen(UsersVerbs):
         "remove": "users.remove",
         "check": "users.check",
         "handover": "users.handover",
-        "read_log": "users.activity",
+        "who": "users.activity",
         "import": "users.import",
         "undo": "users.undo",
     }
@@ -53,115 +54,155 @@ class UsersScreen(UsersVerbs):
                 tooltip="Remove the marked users, after a question that lists them"),
         Binding("t", "switch", "Disable", id="users.disable",
                 tooltip="Let the marked users in no more; those who are disabled, in again"),
+        Binding("space", "mark", "Mark", id="app.mark", tooltip="Mark this row, or unmark it"),
+        Binding("slash", "filter", "Filter", key_display="/", id="app.filter",
+                tooltip="Only names that hold a text"),
+        Binding("m", "unseen", "Missing", id="users.unseen",
+                tooltip="Only who was not seen for 90 days, as far as the logs prove it"),
+        Binding("w", "who", "Who", id="users.activity",
+                tooltip="Who did what: names that were tried, what is slow, what was deleted"),
+        Binding("h", "handover", "Hand over", id="users.handover",
+                tooltip="Address, variables and five lines of Python for the user"),
+        Binding("z", "undo", "Undo", id="users.undo",
+                tooltip="Take the last change of the users back"),
         Binding("n", "rename", "Rename", show=False, id="users.rename",
                 tooltip="Give the user under the cursor another name"),
         Binding("c", "check", "Check", show=False, id="users.check",
                 tooltip="See whether a password is that of the user under the cursor"),
-        Binding("h", "handover", "Hand over", id="users.handover",
-                tooltip="Address, variables and five lines of Python for the user"),
         Binding("i", "import", "Import", show=False, id="users.import",
                 tooltip="Take users over from another htpasswd file, after a look at what changes"),
-        Binding("z", "undo", "Undo", id="users.undo",
-                tooltip="Take the last change of the users back"),
-        Binding("space", "mark", "Mark", id="app.mark", tooltip="Mark this row, or unmark it"),
-        Binding("slash", "filter", "Filter", key_display="/", id="app.filter",
-                tooltip="Only names that hold a text"),
-        Binding("y", "copy", "Copy", id="app.copy", tooltip="Send the name to the clipboard"),
+        Binding("y", "copy", "Copy", show=False, id="app.copy",
+                tooltip="Send the name to the clipboard"),
         Binding("r", "refresh", "Refresh", show=False, id="app.refresh",
                 tooltip="Read the file again"),
     ]  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
-        self.users: dict[str, User] = {}
         self.wanted = ""
+        self.only_unseen = False
+        self._users: list[User] | None = None
         self._notes: list[str] = []
         self._report: Report | None = None
-        self._activity: dict[str, Activity] = {}
+        self.listing: Listing | None = None
         self._reading: Timer | None = None
         self._cancel = threading.Event()
+        self._reads = False
+        self._again = False
+        self._problem = ""
 
     def compose_area(self) -> Iterable[Widget]:
         yield Facts(("Reading…", "dim"), id="sum", classes="sum")
         yield FilterLine()
-        yield Table(columns(False, False), id="users", markable=True, opens=False)
+        yield Table(COLUMNS, id="users", markable=True)
         yield Facts(id="notes")
 
     def on_screen_resume(self) -> None:
         self._cancel = threading.Event()
         self.action_refresh()
-        self._reading = self.set_interval(READ_SECONDS, self.action_read_log)
+        self._reading = self.set_interval(READ_SECONDS, self._read_log)
 
     def on_screen_suspend(self) -> None:
         self._cancel.set()
         if self._reading is not None:
             self._reading.stop()
 
+    # Reading
+
     def action_refresh(self) -> None:
         users = self.deployment.users
         self.ask(lambda: (users.list(), users.notes()), self._read, self._unread, group="users")
-        self.action_read_log()
-
-    def action_read_log(self) -> None:
-        """Read what is new in the access log, and show who was here."""
-        users, cancel = self.deployment.users, self._cancel
-        self.ask(
-            lambda: users.activity(cancel=cancel), self._reported, lambda _: None,
-            group="activity",
-        )  # fmt: skip
-
-    def _reported(self, found: Report) -> None:
-        self._report = found
-        self._activity = {f"{each.host}/{each.name}": each for each in found.people if each.host}
-        self._show()
-        self._show_notes()
+        self._read_log()
 
     def _read(self, found: tuple[list[User], list[str]]) -> None:
-        users, notes = found
-        self.users = {}
-        for user in users:
-            self.users.setdefault(key(user), user)
-        self._notes = notes
-        self._show()
-        self._show_notes()
-
-    def _show_notes(self) -> None:
-        parts: list[Part] = []
-        for note in self._notes:
-            parts += ["\n" if parts else "", ("! ", "warn"), (clean(note), "dim")]
-        for sentence in sentences(self._report) if self._report else ():
-            parts += ["\n" if parts else "", (sentence, "dim")]
-        self.query_one("#notes", Facts).show(*parts)
+        self._users, self._notes = found
+        self._arrange()
 
     def _unread(self, error: ConsoleError) -> None:
+        self._users = None
         self.query_one("#sum", Facts).show(
             ("✗ ", "bad"), (clean(error.message, 300), "bold"), "\n  ", (clean(error.hint), "dim")
         )
 
+    def _read_log(self) -> None:
+        """Read what is new in the access log; the first time there may be a lot of it."""
+        if self._reads:
+            self._again = True
+            return
+        self._reads, self._again = True, False
+        users, cancel = self.deployment.users, self._cancel
+        self.ask(
+            lambda: users.activity(Asked(brief=True), cancel), self._reported, self._unreported,
+            group="activity",
+        )  # fmt: skip
+
+    def _reported(self, found: Report) -> None:
+        self._report, self._problem = found, ""
+        self._arrange()
+        self._read_again()
+
+    def _unreported(self, error: ConsoleError) -> None:
+        self._problem = f"Who was here is not known: {error.message}"
+        self._show_notes()
+        self._read_again()
+
+    def _read_again(self) -> None:
+        """Go on where somebody wanted it while it was being read."""
+        self._reads = False
+        if self._again and self.is_current:
+            self._read_log()
+
+    def _arrange(self) -> None:
+        """Put together what is known now, on a thread, and show it."""
+        if self._users is not None:
+            work = partial(listing, self._users, self._report)
+            self.ask(work, self._arranged, group="listing")
+
+    def _arranged(self, found: Listing) -> None:
+        self.listing = found
+        self._show()
+
+    # Showing
+
     def _show(self) -> None:
-        everyone = list(self.users.values())
-        people = [each for each in everyone if not each.service_user]
-        hosts = len({each.host for each in everyone}) > 1
-        counted = self._report is not None
-        rows = [
-            row(each, hosts, counted, self._activity.get(key(each)))
-            for each in everyone
-            if self.wanted in each.name.casefold()
-        ]
-        weak = sum(each.weak for each in everyone)
-        parts: list[Part] = [(fmt.plural(len(people), "user"), "bold")]
-        if weak:
-            parts += ["   ", (f"! {weak} weak", "warn")]
-        disabled = sum(not each.enabled for each in everyone)
-        if disabled:
-            parts.append(f"   {disabled} disabled")
+        """Show the rows that are wanted; nothing here takes long, however many there are."""
+        found = self.listing
+        if found is None:
+            return
+        rows = found.wanted(self.wanted, self.only_unseen)
+        self.query_one("#sum", Facts).show(*self._sum(found, len(rows)))
+        self.query_one("#users", Table).show(rows, self._empty())
+        self._show_notes()
+
+    def _sum(self, found: Listing, shown: int) -> list[Part]:
+        everybody = fmt.plural(found.people, "user")
+        parts: list[Part] = [(everybody, "bold")]
+        if self.only_unseen:
+            away = f"{fmt.count(found.unseen)} of {everybody} not seen for {UNSEEN_DAYS} days"
+            parts = [(away, "bold"), (f"   {found.covers}", "dim")]
+        else:
+            if found.weak:
+                parts += ["   ", (f"! {found.weak:,} weak", "warn")]
+            if found.disabled:
+                parts.append(f"   {found.disabled:,} disabled")
         if self.wanted:
-            parts.append(f"   {fmt.count(len(rows))} shown")
-        self.query_one("#sum", Facts).show(*parts)
-        table = self.query_one("#users", Table)
-        table.set_columns(columns(hosts, counted))
-        empty = "No name holds that text." if self.wanted else "Nobody yet: a adds the first user."
-        table.show(rows, empty)
+            parts.append(f"   {fmt.count(shown)} shown")
+        return parts
+
+    def _empty(self) -> str:
+        if self.wanted:
+            return "No name holds that text."
+        if self.only_unseen:
+            return "The logs prove it of nobody."
+        return "Nobody yet: a adds the first user."
+
+    def _show_notes(self) -> None:
+        parts: list[Part] = []
+        for note in (*self._notes, *([self._problem] if self._problem else ())):
+            parts += ["\n" if parts else "", ("! ", "warn"), (clean(note), "dim")]
+        for sentence in self.listing.notes if self.listing else ():
+            parts += ["\n" if parts else "", (sentence, "dim")]
+        self.query_one("#notes", Facts).show(*parts)
 
     # Filter and marks
 
@@ -177,6 +218,25 @@ class UsersScreen(UsersVerbs):
     def _left(self) -> None:
         self.query_one("#users", Table).focus()
 
+    def action_unseen(self) -> None:
+        """Only who was not seen for long, as far as the logs prove it; or everybody again."""
+        self.only_unseen = not self.only_unseen
+        self._show()
+
+    @on(Table.Opened, "#users")
+    def _open(self) -> None:
+        """What is known of the user under the cursor."""
+        if user := self.current():
+            self._push(user)
+
+    def action_who(self) -> None:
+        self._push(None)
+
+    def _push(self, user: User | None) -> None:
+        from console.tui.screens.users_activity import ActivityScreen  # noqa: PLC0415  # first use
+
+        self.app.push_screen(ActivityScreen(user))
+
     def action_mark(self) -> None:
         table = self.query_one("#users", Table)
         user = self.current()
@@ -191,11 +251,12 @@ class UsersScreen(UsersVerbs):
 
     def marked(self) -> list[User]:
         """The users that are marked, or the one under the cursor."""
-        keys = self.query_one("#users", Table).marked()
-        return [self.users[key] for key in keys if key in self.users]
+        rows = self.listing.rows if self.listing else {}
+        return [rows[key].user for key in self.query_one("#users", Table).marked()]
 
     def current(self) -> User | None:
-        return self.users.get(self.query_one("#users", Table).key or "")
+        key = self.query_one("#users", Table).key
+        return self.listing.rows[key].user if self.listing and key is not None else None
 
     def changed(self, words: str) -> None:
         self.query_one("#users", Table).marks.clear()

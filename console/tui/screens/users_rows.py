@@ -2,114 +2,186 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
 
 from console.core import format as fmt
 from console.core.text import clean
-from console.core.users.report import Activity, Report
+from console.core.users.activity_answers import Person, Tried, unseen
+from console.core.users.report import UNSEEN_DAYS, Report
 from console.core.users.user import User
 from console.core.users.user_files import SHARED
 from console.tui.statistics import bars
-from console.tui.widgets.table import Cell, Column, Row
+from console.tui.widgets.table import Cell, Column
 
-NAME = Column("name", 18, 40)
-HOST = Column("host", 12, 30)
-HASH = Column("hash", 11, 16)
-NOTE = Column("", 26, 40, wide=110)
-SEEN = (
-    Column("last seen", 9), Column("today", 7, right=True), Column("30 days", 7, right=True),
-    Column("failed", 6, right=True),
-)  # fmt: skip
-MORE = (
-    Column("24 hours", 24, wide=110), Column("addresses", 9, right=True, wide=140),
-    Column("client", 20, 34, wide=170),
+COLUMNS = (
+    Column("name", 14, 40), Column("last seen", 9), Column("today", 5, right=True),
+    Column("30 days", 7, right=True), Column("failed", 6, right=True), Column("hash", 12, 15),
+    Column("", 9), Column("24 hours", 24, wide=104), Column("from", 15, wide=120),
+    Column("client", 27, 40, wide=150),
 )  # fmt: skip
 # A row of bars that is full at fewer requests an hour would make noise look like work.
 LEAST_BUSY = 8
+# Somebody who mistypes a password now and then is not being attacked.
+MANY_FAILED = 20
 TRIED_SHOWN = 3
+OWN = (Cell("the console's own checks", "dim"), Cell(""), Cell(""))
 
 
-def columns(hosts: bool, counted: bool) -> tuple[Column, ...]:
-    """The columns.
+class UserRow(msgspec.Struct, frozen=True, gc=False):
+    """One user in the table; what it says is made when it is drawn.
+
+    Attributes:
+        person: What the log says of the user; None when it says nothing.
+        text: The name in small letters.
+        unseen: Was not seen for `UNSEEN_DAYS`; None when nobody can know.
+    """
+
+    key: str
+    user: User
+    person: Person | None
+    text: str
+    unseen: bool | None
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The user in the order of `COLUMNS`; who is disabled stands in brackets."""
+        user, name = self.user, clean(named(self.user), 100)
+        scheme = clean(user.scheme, 20) + ("" if user.cost is None else f" {user.cost}")
+        return (
+            Cell(name if user.enabled else f"({name})"),
+            *_seen(self.person),
+            Cell(f"! {scheme}", "warn") if user.weak else Cell(scheme),
+            _note(user),
+            *(OWN if user.service_user else _more(self.person)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Everybody, ready to be shown.
+
+    Attributes:
+        rows: By their keys, in the order of the files.
+        people: How many there are but the console's own account.
+        weak, disabled: How many of all.
+        unseen: How many are proven not to have been seen for `UNSEEN_DAYS`.
+        covers: How much of these days the logs cover; "" before they were read.
+        notes: Names that no file holds, how much of the figures' days the logs cover, and why it is
+            not more.
+    """
+
+    rows: dict[str, UserRow]
+    people: int
+    weak: int
+    disabled: int
+    unseen: int
+    covers: str
+    notes: tuple[str, ...]
+
+    def wanted(self, text: str, only_unseen: bool) -> list[UserRow]:
+        """The rows that a filter leaves.
+
+        Args:
+            text: What the name holds, in small letters.
+            only_unseen: Leave out everybody of whom it is not proven.
+        """
+        return [
+            row
+            for row in self.rows.values()
+            if text in row.text and (row.unseen or not only_unseen)
+        ]
+
+
+def listing(users: Sequence[User], found: Report | None) -> Listing:
+    """Put users and what the log says of them side by side.
 
     Args:
-        hosts: There are users of several files.
-        counted: The access log was read.
+        users: In the order of their files.
+        found: What the log says; None where it was not read yet.
     """
-    first = (NAME, HOST) if hosts else (NAME,)
-    return (*first, *SEEN, HASH, *MORE, NOTE) if counted else (*first, HASH, replace(NOTE, wide=0))
-
-
-def key(user: User) -> str:
-    """Of the row; a host name has no slash."""
-    return f"{user.host}/{user.name}"
+    seen = {(each.host, each.name): each for each in found.people if each.host} if found else {}
+    rows: dict[str, UserRow] = {}
+    for user in users:
+        key = f"{user.host}/{user.name}"  # a host name has no slash
+        person = seen.get((user.host, user.name))
+        away = _away(user, person, found)
+        rows.setdefault(key, UserRow(key, user, person, user.name.casefold(), away))
+    everybody = [row.user for row in rows.values()]
+    return Listing(
+        rows=rows,
+        people=sum(not each.service_user for each in everybody),
+        weak=sum(each.weak for each in everybody),
+        disabled=sum(not each.enabled for each in everybody),
+        unseen=sum(row.unseen is True for row in rows.values()),
+        covers=found.coverage.last(UNSEEN_DAYS).sentence if found else "",
+        notes=tuple(_notes(found)) if found else (),
+    )
 
 
 def named(user: User) -> str:
     return user.name if user.host == SHARED else f"{user.name} at {user.host}"
 
 
-def sentences(found: Report) -> Iterable[str]:
+def _away(user: User, person: Person | None, found: Report | None) -> bool | None:
+    if found is None or user.service_user:
+        return None
+    return unseen(person.last_seen if person else None, UNSEEN_DAYS, found.coverage)
+
+
+def _notes(found: Report) -> Iterator[str]:
     """What the log says that is no user's, and how much of the time it covers."""
     if found.tried:
-        last = found.tried[:TRIED_SHOWN]
-        names = ", ".join(
-            f"{clean(each.name, 30)} {each.attempts:,} from {clean(each.address, 40)}"
-            for each in last
-        )
-        more = f" and {len(found.tried) - len(last)} more" if len(found.tried) > len(last) else ""
-        yield f"Unknown names tried: {names}{more}"
-    yield f"In 30 days the {found.covers}."
+        yield f"Unknown names tried: {_tried(found.tried)}"
+    yield f"The {found.covers}."
     if found.note:
         yield clean(found.note)
 
 
-def row(user: User, hosts: bool, counted: bool, seen: Activity | None) -> Row:
-    """A user's row for `columns`; a person who is disabled stands in brackets.
-
-    Args:
-        user: Who.
-        hosts: As for `columns`.
-        counted: As for `columns`.
-        seen: What the log says of the user; None when it says nothing.
-    """
-    scheme = clean(user.scheme, 20) + ("" if user.cost is None else f" {user.cost}")
-    kept = Cell(f"! {scheme}", "warn") if user.weak else Cell(scheme)
-    name = clean(user.name, 100)
-    first = [Cell(name if user.enabled else f"({name})")]
-    if hosts:
-        first.append(Cell("" if user.host == SHARED else clean(user.host, 60)))
-    if not counted:
-        return Row(key(user), (*first, kept, _note(user)))
-    return Row(key(user), (*first, *_seen(seen), kept, *_more(seen), _note(user)))
+def _tried(found: Sequence[Tried]) -> str:
+    """The last names that were tried, and how many more there are."""
+    last = found[:TRIED_SHOWN]
+    names = ", ".join(
+        f"{clean(each.name, 30)} {fmt.count(each.attempts)} from {clean(each.address, 40)}"
+        for each in last
+    )
+    return f"{names} and {len(found) - len(last):,} more" if len(found) > len(last) else names
 
 
 def _note(user: User) -> Cell:
     if not user.enabled:
         return Cell("disabled", "dim")
-    if user.service_user:
-        return Cell("the console's own account", "dim")
-    return Cell("weak: give a new password", "warn") if user.weak else Cell("")
+    return Cell("weak", "warn") if user.weak else Cell("")
 
 
-def _seen(seen: Activity | None) -> tuple[Cell, ...]:
+def _seen(seen: Person | None) -> Iterable[Cell]:
     if seen is None:
-        return (Cell(fmt.NEVER), *(Cell(fmt.NEVER) for _ in SEEN[1:]))
+        return (Cell(fmt.NEVER),) * 4
+    failed = seen.month.refused
+    many = failed >= MANY_FAILED
     return (
         Cell(fmt.when(seen.last_seen)),
-        Cell(fmt.count(seen.today)),
-        Cell(fmt.count(seen.month)),
-        Cell(fmt.count(seen.failures), "warn" if seen.failures else ""),
+        Cell(fmt.few(seen.today.requests)),
+        Cell(fmt.few(seen.month.requests)),
+        Cell(f"! {fmt.few(failed)}", "warn") if many else Cell(fmt.few(failed)),
     )
 
 
-def _more(seen: Activity | None) -> tuple[Cell, ...]:
+def _more(seen: Person | None) -> Iterable[Cell]:
     if seen is None:
-        return tuple(Cell("") for _ in MORE)
-    addresses = f"{len(seen.addresses)}{'+' if seen.more_addresses else ''}"
+        return (Cell(""),) * 3
     return (
         Cell(bars(seen.series, LEAST_BUSY) if any(seen.series) else "", "accent"),
-        Cell(addresses if seen.addresses else ""),
+        Cell(came_from(seen)),
         Cell(clean(seen.client, 60)),
     )
+
+
+def came_from(seen: Person) -> str:
+    """The address, or how many there are: many may be a shared account."""
+    if len(seen.addresses) == 1:
+        return clean(seen.addresses[0].address, 60)
+    more = "+" if seen.more_addresses else ""
+    return f"{len(seen.addresses)}{more} addresses" if seen.addresses else ""

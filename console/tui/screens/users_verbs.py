@@ -6,21 +6,24 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from console.core import files
 from console.core import format as fmt
 from console.core.secrets import Secret
 from console.core.text import clean
-from console.core.users.handover import Handover
-from console.core.users.importing import ImportPlan
 from console.core.users.names import check_name
 from console.core.users.user import User
 from console.core.users.user_files import SHARED
 from console.core.users.verify import Verdict
 from console.tui.area import AreaScreen
 from console.tui.modals.line import LineModal
-from console.tui.modals.user_form import Login, UserFormModal
 from console.tui.screens.users_rows import named
+
+if TYPE_CHECKING:
+    from console.core.users.handover import Handover
+    from console.core.users.importing import ImportPlan
+    from console.tui.modals.user_form import Login
 
 
 class UsersVerbs(AreaScreen):
@@ -43,7 +46,7 @@ class UsersVerbs(AreaScreen):
         """Read everything again."""
 
     def action_add(self) -> None:
-        self.app.push_screen(UserFormModal(), self._add)
+        self._ask_password("", self._add)
 
     def _add(self, login: Login | None) -> None:
         if login is not None:
@@ -53,7 +56,12 @@ class UsersVerbs(AreaScreen):
     def action_password(self) -> None:
         user = self.current()
         if user is not None:
-            self.app.push_screen(UserFormModal(user.name), partial(self._passwd, user.host))
+            self._ask_password(user.name, partial(self._passwd, user.host))
+
+    def _ask_password(self, name: str, then: Callable[[Login | None], None]) -> None:
+        from console.tui.modals.user_form import UserFormModal  # noqa: PLC0415  # first use
+
+        self.app.push_screen(UserFormModal(name), then)
 
     def _passwd(self, host: str, login: Login | None) -> None:
         if login is not None:

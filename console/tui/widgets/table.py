@@ -1,14 +1,15 @@
 """A table that draws only what is on the screen, however many rows it holds.
 
 Textual's DataTable copies and measures each row when it is added: ten thousand rows stall the
-event loop for most of a second. This one keeps a list and renders the visible lines.
+event loop for most of a second. This one keeps a list and renders the visible lines; where the
+cells of many rows take long to make, a row that makes them when it is asked does the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -53,8 +54,18 @@ class Cell(NamedTuple):
     tone: str = ""
 
 
+class AnyRow(Protocol):
+    """One row; the key stays the same when the values change. Rows that say the same are equal."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def cells(self) -> tuple[Cell, ...]: ...
+
+
 class Row(NamedTuple):
-    """One row; the key stays the same when the values change."""
+    """A row whose cells are made already."""
 
     key: str
     cells: tuple[Cell, ...]
@@ -132,7 +143,7 @@ class Table(ScrollView, can_focus=True):
         self.markable = markable
         self.opens = opens
         self.head = 1 if header else 0
-        self.rows: list[Row] = []
+        self.rows: list[AnyRow] = []
         self.marks: set[str] = set()
         self.empty = ""
         self._at: dict[str, int] = {}
@@ -145,7 +156,7 @@ class Table(ScrollView, can_focus=True):
         """The key of the row under the cursor."""
         return self.rows[self.cursor].key if self.cursor < len(self.rows) else None
 
-    def show(self, rows: Sequence[Row], empty: str = "") -> None:
+    def show(self, rows: Sequence[AnyRow], empty: str = "") -> None:
         """Replace the rows; the cursor stays on its key, and only changed lines are redrawn.
 
         Args:
@@ -162,8 +173,9 @@ class Table(ScrollView, can_focus=True):
             self.virtual_size = size
             self.refresh()
         else:
-            for index, (before, after) in enumerate(zip(old, self.rows, strict=True)):
-                if before != after:
+            top = self.scroll_offset.y
+            for index in range(top, min(top + self.size.height, len(self.rows))):
+                if old[index] != self.rows[index]:
                     self.refresh_line(index + self.head)
         target = self._at.get(key, self.cursor) if key is not None else 0
         self.set_reactive(Table.cursor, max(0, min(target, len(self.rows) - 1)))
