@@ -109,6 +109,15 @@ def passwd(
     call.output.note(f"{name} has a new password; the old one no longer works.")
 
 
+@verb(app, "users.renew")
+def renew(context: typer.Context) -> None:
+    call = session(context)
+    deployment = call.to_change("users.renew")
+    deployment.users.renew()
+    user = deployment.settings.users.service_user
+    call.output.note(f"{user} has a new random password, and the console knows it.")
+
+
 @verb(app, "users.rename")
 def rename(
     context: typer.Context, name: Name,

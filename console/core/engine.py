@@ -295,12 +295,23 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def project_folders(label: str) -> list[Path]:
-    """The folders of the projects that have a running container with this label.
+    """The folders of the projects that have a running container with this label."""
+    labels = [row["Labels"] for row in listed(label)]
+    return sorted({Path(each[DIRECTORY]) for each in labels if DIRECTORY in each})
+
+
+def listed(label: str, where: str = "") -> list[dict[str, Any]]:
+    """The running containers with a label, each as the engine's list has it.
 
     It is asked at every start, so the client library, a tenth of a second, is left out; where no
-    engine answers on a socket of this machine there are none.
+    engine answers within two seconds on a socket of this machine there are none.
+
+    Args:
+        label: Its name, or "name=value".
+        where: The address of the engine; of the usual one when left out.
     """
-    parts = urlsplit(os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}")
+    given = where or os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
+    parts = urlsplit(given)
     if parts.scheme != "unix" or not _is_socket(parts.path):
         return []
     connection = _UnixConnection(parts.path)
@@ -308,12 +319,11 @@ def project_folders(label: str) -> list[Path]:
         filters = quote(json.dumps({"label": [label]}))
         connection.request("GET", f"/containers/json?filters={filters}")
         rows = json.loads(connection.getresponse().read())
-        labels = [row["Labels"] for row in rows]
+        return [row for row in rows if isinstance(row["Labels"], dict)]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return []
     finally:
         connection.close()
-    return sorted({Path(each[DIRECTORY]) for each in labels if DIRECTORY in each})
 
 
 def _is_socket(path: str) -> bool:

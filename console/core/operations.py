@@ -86,6 +86,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("users", "list", "Who can log in", Risk.READ),
         Operation("users", "add", "Give somebody a password", Risk.WRITE),
         Operation("users", "passwd", "Change somebody's password", Risk.WRITE),
+        Operation("users", "renew", "Make the password of the console's own user anew", Risk.WRITE),
         Operation("users", "rename", "Give somebody another name", Risk.WRITE),
         Operation("users", "disable", "Let somebody in no more, until enabled", Risk.WRITE),
         Operation("users", "enable", "Let somebody in again", Risk.WRITE),

@@ -142,8 +142,14 @@ class ConsoleApp(App[int], Caller):
 
     def _use(self, session: Session) -> None:
         self.session = session
+        session.deployment.warn = self._warned
         self.set_keymap(session.person.keys)
         themes.use(self, session.person.theme)
+
+    def _warned(self, sentence: str) -> None:
+        """What the core has to say beside a result; it comes from any thread."""
+        say = partial(self.notify, clean(sentence, 400), severity="warning", markup=False)
+        self.post_message(Delivery(say))
 
     def _ask_which(self, known: list[Known]) -> None:
         if known:

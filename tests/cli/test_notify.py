@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,13 +19,14 @@ import pytest
 
 from console.core import files
 from console.core.deployment import Deployment
-from console.core.errors import SettingsError
+from console.core.errors import ConsoleError, SettingsError, UnreachableError
 from console.core.notify import timer
 from console.core.stack import status as look
 from console.core.stack.actions import Action
 from console.core.stack.driver import Finding, Severity
 from console.core.stack.service import StackService
 from console.core.stack.status import Status
+from console.core.users.activity import Activity
 from tests.cli.conftest import PROGRAM, Cli, Terminal
 from tests.support.engine import wait_until
 from tests.support.receiver import Receiver, receiving
@@ -402,6 +404,78 @@ def test_off_keeps_the_addresses_that_it_is_told_to(
 ) -> None:
     assert cli("notify", "off", "--keep-urls").code == 0
     assert deployment.paths.notify_urls.exists()
+
+
+# The access log
+
+
+def logged(deployment: Deployment, user: str) -> None:
+    """A request of somebody's, as the server's lock writes it."""
+    fields = (f"{time.time():.3f}", "200", "GET", "localhost", "10.0.0.7", user, "0.004", "0.003",
+              "300", "900", "/api/2.0/mlflow/runs/get?run_id=x", "mlflow/3.17.2")  # fmt: skip
+    with deployment.paths.access_log.open("a") as file:
+        file.write("\t".join(fields) + "\n")
+
+
+def requests(deployment: Deployment, user: str) -> int:
+    found = Deployment.open(str(deployment.directory)).activity.people().get(user)
+    return found.month.requests if found else 0
+
+
+def test_the_access_log_is_read_while_nobody_looks(
+    cli: Cli, deployment: Deployment, told: Receiver, findings: list[Finding]
+) -> None:
+    logged(deployment, "alice")
+    assert (cli("status").code, requests(deployment, "alice")) == (0, 0)
+    assert (cli("status", "--notify").code, requests(deployment, "alice")) == (0, 1)
+    logged(deployment, "alice")
+    findings.append(DISK)
+    assert (cli("status", "--notify").code, requests(deployment, "alice")) == (3, 2)
+    assert cli("--read-only", "status", "--notify").code == 3
+    logged(deployment, "alice")
+    assert cli("--read-only", "status", "--notify").code == 3
+    assert requests(deployment, "alice") == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConsoleError("It is broken"), "The access log was not read: It is broken"),
+        (UnreachableError("It is stopped"), ""),
+    ],
+)
+def test_a_log_that_cannot_be_read_is_no_failure_of_the_status(
+    cli: Cli, told: Receiver, findings: list[Finding], error: ConsoleError, said: str
+) -> None:
+    def collect(*_: object) -> None:
+        raise error
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(Activity, "collect", collect)
+        _refuses_to_be_read(cli, told, findings, said)
+
+
+def _refuses_to_be_read(cli: Cli, told: Receiver, findings: list[Finding], said: str) -> None:
+    result = cli("status", "--notify")
+    assert (result.code, "healthy" in result.out) == (0, True)
+    assert said in result.err
+    assert bool(said) is bool(result.err)
+    findings.append(DISK)
+    assert cli("status", "--notify").code == 3
+    assert told.titles == ["lab: 1 new finding"]
+
+
+def test_the_log_is_read_also_where_the_status_cannot_be_taken(
+    cli: Cli, deployment: Deployment, told: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def status(_: StackService) -> Status:
+        raise ConsoleError("The status fell over")
+
+    monkeypatch.setattr(StackService, "status", status)
+    logged(deployment, "alice")
+    assert cli("status", "--notify").code == 1
+    assert requests(deployment, "alice") == 1
+    assert told.titles == ["lab: 1 new finding"]
 
 
 def test_show_as_json(cli: Cli, told: Receiver, findings: list[Finding]) -> None:

@@ -226,7 +226,7 @@ def test_401_when_the_service_user_was_edited_away(answering: Deployment) -> Non
     assert only_finding(status) == (
         "api-unauthorized",
         "MLflow answers 401: the password of the service user mlflow-console is not accepted",
-        "mlflow-console users passwd mlflow-console --generate",
+        "mlflow-console users renew",
     )
     assert (status.exit_code, status.api.http_status, status.healthy) == (3, 401, False)
     assert status.services[0].reason == status.api.error
@@ -250,9 +250,9 @@ def test_401_when_the_password_was_changed_by_hand(answering: Deployment) -> Non
     with pytest.raises(ConsoleError, match="MLflow answers 401") as caught:
         deployments.up(deployment)
     assert (caught.value.exit_code, caught.value.hint) == (
-        1, "mlflow-console users passwd mlflow-console --generate",
+        1, "mlflow-console users renew",
     )  # fmt: skip
-    deployment.users.passwd("mlflow-console", Secret("made anew 9"))  # the remedy
+    deployment.users.renew()  # the remedy
     assert deployment.stack.status().exit_code == 0
 
 
@@ -450,8 +450,8 @@ def test_a_lost_service_user_comes_back_by_the_verb_that_status_names(
         b"".join(line for line in lines if not line.startswith(name.encode()))
     )
     status = deployment.stack.status()
-    assert status.findings[0].fix == f"mlflow-console users passwd {name} --generate"
-    deployment.users.passwd(name, Secret("made anew by one verb"))
+    assert status.findings[0].fix == "mlflow-console users renew"
+    deployment.users.renew()
     assert deployment.stack.status().exit_code == 0
 
 

@@ -368,6 +368,9 @@ class FakeUsers:
     def passwd(self, name: str, password: Secret, *, host: str = "default") -> None:
         self.passwords[name] = password.reveal()
 
+    def renew(self) -> None:
+        self.passwords["mlflow-console"] = "made anew"
+
     def rename(self, name: str, new: str, *, host: str = "default") -> None:
         self._each({name}, host, lambda each: msgspec.structs.replace(each, name=new))
 

@@ -146,7 +146,7 @@ def test_a_password_that_is_not_accepted(dep: Deployment, body: bytes | dict[str
     error = failure(dep.experiments.list)
     assert isinstance(error, AccessError)
     assert "does not accept the password" in error.message
-    assert "mlflow-console users passwd mlflow-console" in error.hint
+    assert "mlflow-console users renew" in error.hint
 
 
 def test_a_host_name_that_is_rejected(dep: Deployment) -> None:

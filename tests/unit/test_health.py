@@ -169,7 +169,7 @@ def test_without_the_secret_nobody_is_asked(deployment: Deployment) -> None:
     api, [finding] = check(deployment, "http://127.0.0.1:9")
     assert finding.id == "service-user-secret"
     assert "mlflow-console cannot be read" in finding.title
-    assert finding.fix == "mlflow-console up"
+    assert finding.fix == "mlflow-console users renew"
     assert api.error == finding.title
 
 

@@ -7,13 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from console.core.errors import BusyError, DiskFullError
 from console.core.users.htpasswd import Htpasswd
+from console.core.users.journal import BLOCK, Change, Journal
 from console.core.users.user_file import UserFile
+from tests.support import machine
 
 FIELD = b"{SHA}bjPFCbmcuqkxHxpmQvHNOXUYzhg="
 
@@ -86,19 +91,154 @@ def test_a_file_that_is_mounted_alone_keeps_its_inode(tmp_path: Path, written: l
     assert [each.name for each in (tmp_path / "run").iterdir()] == ["users.lock"]
 
 
-def test_a_full_disk_leaves_a_file_that_is_mounted_alone(
-    tmp_path: Path, written: list[int], monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with machine.small_disk(tmp_path / "disk", "1m") as folder:
+        yield folder
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_disk_full_to_the_brim_leaves_the_old_file(
+    disk: Path, written: list[int], alone: bool
+) -> None:
+    file = user_file(disk, written, alone)
+    file.change(lambda now: now.add(b"ada", FIELD))
+    ballast = machine.fill(disk)
+    with pytest.raises(DiskFullError, match="is full") as caught:
+        file.change(lambda now: now.add(b"bob", FIELD))
+    assert caught.value.exit_code == 1
+    assert file.path.read_bytes() == b"ada:" + FIELD + b"\n"
+    assert list(file.path.parent.iterdir()) == [file.path]
+    assert [each.name for each in (disk / "run").iterdir()] == ["users.lock"]
+    ballast.unlink()
+    file.change(lambda now: now)
+    assert file.path.read_bytes() == b"ada:" + FIELD + b"\n", "what was refused is not done later"
+    file.change(lambda now: now.add(b"bob", FIELD))
+    assert [line.name for line in file.read().users()] == [b"ada", b"bob"]
+    assert written == [1, 1]
+
+
+def test_no_room_for_a_rewriting_in_place_leaves_the_old_file(
+    disk: Path, tmp_path: Path, written: list[int]
+) -> None:
+    """The journal has room, on another disk, and the file has none."""
+    file = UserFile(disk / "default", tmp_path / "run" / "users.lock",
+                    lambda: written.append(1), alone=True)  # fmt: skip
+    file.change(lambda now: now.add(b"ada", FIELD))
+    machine.fill(disk)
+    with pytest.raises(DiskFullError, match="is full"):
+        file.change(lambda now: Htpasswd.parse(bytes(now) + b"x:" + FIELD * 500 + b"\n"))
+    assert file.path.read_bytes() == b"ada:" + FIELD + b"\n"
+    assert [each.name for each in (tmp_path / "run").iterdir()] == ["users.lock"]
+    assert written == [1]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_any_bytes_on_the_disk_survive_an_added_line(tmp_path: Path, alone: bool) -> None:
+    file = user_file(tmp_path, [], alone)
+    file.path.parent.mkdir()
+
+    @given(st.binary(max_size=200))
+    def check(content: bytes) -> None:
+        file.path.write_bytes(content)
+        file.change(lambda now: now)
+        assert file.path.read_bytes() == content
+        file.change(lambda now: now.add(b"ada", FIELD))
+        assert file.path.read_bytes().startswith(content)
+
+    check()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_owner_and_mode_are_kept(tmp_path: Path, alone: bool) -> None:
+    file = user_file(tmp_path, [], alone)
+    file.change(lambda now: now.add(b"ada", FIELD))
+    if os.geteuid() == 0:
+        os.chown(file.path, machine.NOBODY, 12)
+    file.path.chmod(0o640)
+    before = file.path.stat()
+    file.change(lambda now: now.add(b"bob", FIELD))
+    after = file.path.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (
+        before.st_uid, before.st_gid, before.st_mode,
+    )  # fmt: skip
+    assert (after.st_ino == before.st_ino) is alone
+
+
+# The journal
+
+
+def begun(file: UserFile, before: bytes, after: bytes) -> Path:
+    """A journal as a kill leaves it."""
+    path = file.path.parent.parent / "run" / f"{file.path.name}.users-journal"
+    path.parent.mkdir(exist_ok=True)
+    assert Journal(path).begin(Change(before, after), unless=lambda: False)
+    return path
+
+
+TEXT = st.binary(max_size=3_000)
+
+
+@given(TEXT, TEXT, st.integers(0, 8), st.booleans(), st.booleans())
+def test_wherever_a_rewriting_was_left_it_is_known(
+    before: bytes, after: bytes, blocks: int, room: bool, cut: bool
+) -> None:
+    """Room is made, blocks are written from the first one on, what is too much is cut off."""
+    found = bytearray(before)
+    if room:
+        found = bytearray(before.ljust(len(after), b"\0"))
+        done = after[: blocks * BLOCK]
+        found[: len(done)] = done
+        if len(done) == len(after) and cut:
+            del found[len(after) :]
+    assert Change(before, after).left(bytes(found))
+
+
+@given(TEXT.filter(len), TEXT)
+def test_an_edit_from_afterwards_is_no_such_thing(before: bytes, after: bytes) -> None:
+    edited = before + b"eve:{SHA}x=\n"
+    if len(edited) not in (len(before), len(after)):
+        assert not Change(before, after).left(edited)
+
+
+def test_what_is_read_in_the_middle_is_what_it_shall_be(tmp_path: Path, written: list[int]) -> None:
+    file = user_file(tmp_path, written)  # whoever reads need not know that it is mounted alone
+    file.path.parent.mkdir()
+    before, after = b"a:" + FIELD * 60 + b"\n", b"b:" + FIELD * 80 + b"\n"
+    file.path.write_bytes(after[:BLOCK] + before.ljust(len(after), b"\0")[BLOCK:])
+    journal = begun(file, before, after)
+    assert bytes(file.read()) == after
+    assert journal.exists(), "who only reads writes nothing"
+    file.change(lambda now: now)
+    assert (file.path.read_bytes(), journal.exists(), written) == (after, False, [1])
+
+
+def test_an_edit_after_a_kill_counts_more_than_what_was_killed(
+    tmp_path: Path, written: list[int]
 ) -> None:
     file = user_file(tmp_path, written, alone=True)
     file.change(lambda now: now.add(b"ada", FIELD))
+    before = file.path.read_bytes()
+    journal = begun(file, before, before + b"killed:" + FIELD + b"\n")
+    with file.path.open("ab") as other:
+        other.write(b"theirs:" + FIELD + b"\n")
+    assert [line.name for line in file.read().users()] == [b"ada", b"theirs"]
+    file.change(lambda now: now.add(b"bob", FIELD))
+    assert [line.name for line in file.read().users()] == [b"ada", b"theirs", b"bob"]
+    assert not journal.exists()
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(DiskFullError):
-        file.change(lambda now: now.add(b"bob", FIELD))
-    assert file.path.read_bytes() == b"ada:" + FIELD + b"\n"
+@pytest.mark.parametrize("content", [b"", b"junk", b"mlflow-console user file 2 1 abc\nx"])
+def test_a_journal_that_says_nothing_is_put_away(
+    tmp_path: Path, written: list[int], content: bytes
+) -> None:
+    file = user_file(tmp_path, written, alone=True)
+    file.change(lambda now: now.add(b"ada", FIELD))
+    journal = begun(file, b"x", b"y")
+    journal.write_bytes(content)
+    assert [line.name for line in file.read().users()] == [b"ada"]
+    file.change(lambda now: now.add(b"bob", FIELD))
+    assert not journal.exists()
 
 
 CHANGE = """

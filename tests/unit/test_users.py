@@ -20,6 +20,7 @@ from console.core.errors import ConsoleError, ReadOnlyError, UsageError
 from console.core.files import locked
 from console.core.secrets import Secret, read_secret, write_secret
 from console.core.settings import ServerSettings, Settings, UsersSettings
+from console.core.stack.driver import Guard
 from console.core.users.htpasswd import Htpasswd
 from console.core.users.names import check_name, check_password
 from console.core.users.user_file import UserFile
@@ -156,6 +157,96 @@ def test_a_failed_passwd_of_the_service_user_leaves_both_files(
     assert verify(dep.paths.users, SERVICE, "old")
 
 
+def test_the_service_users_password_is_made_anew_whatever_was_lost(dep: Deployment) -> None:
+    user, secret = dep.paths.users, dep.paths.service_secret
+    passwords = set()
+    for lost in ((user, secret), (), (user,), (secret,)):
+        for path in lost:
+            path.unlink(missing_ok=True)
+        dep.users.renew()
+        password = read_secret(secret).reveal()
+        assert verify(user, SERVICE, password)
+        passwords.add(password)
+    assert len(passwords) == 4
+    assert [
+        (each.operation, each.target, each.outcome) for each in audit.read(dep.paths.audit)
+    ] == [("users.renew", "", "done")] * 4
+
+
+def test_the_service_users_password_is_made_anew_over_a_ruin(dep: Deployment) -> None:
+    dep.paths.users.parent.mkdir()
+    dep.paths.users.write_bytes(b"ada:{SHA}x=\n# disabled: mlflow-console:{SHA}x=\n")
+    dep.paths.service_secret.parent.mkdir()
+    dep.paths.service_secret.write_bytes(b"\xff\xfe")
+    dep.users.renew()
+    assert [(each.name, each.enabled) for each in dep.users.list()] == [
+        ("ada", True), (SERVICE, True),
+    ]  # fmt: skip
+    assert verify(dep.paths.users, SERVICE, read_secret(dep.paths.service_secret).reveal())
+
+
+def guarded(dep: Deployment, monkeypatch: pytest.MonkeyPatch, guard: Guard) -> list[str]:
+    """Let something else ask for passwords; gives what is said beside a change."""
+    monkeypatch.setattr(type(dep.driver), "guard", lambda _: guard)
+    said: list[str] = []
+    dep.warn = said.append
+    return said
+
+
+def test_a_change_that_would_count_for_nothing_is_refused(
+    dep: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dep.users.add(SERVICE, Secret("s"))
+    dep.users.add("ada", Secret("x"))
+    before = dep.paths.users.read_bytes()
+    write_secret_of(dep, "s")
+    guard = Guard(void={"default": "It is \x1b[2Jbaked into the image"}, remedy="Mount it.")
+    guarded(dep, monkeypatch, guard)
+    for change in (
+        lambda: dep.users.add("bob", Secret("y")), lambda: dep.users.passwd("ada", Secret("y")),
+        lambda: dep.users.rename("ada", "eve"), lambda: dep.users.disable(["ada"]),
+        lambda: dep.users.remove(["ada"]), dep.users.undo, dep.users.renew,
+        lambda: dep.users.import_(dep.users.plan_import(b"bob:{SHA}x=\n")),
+    ):  # fmt: skip
+        with pytest.raises(ConsoleError, match="baked into the image") as caught:
+            change()
+        assert (caught.value.hint, caught.value.exit_code) == ("Mount it.", 1)
+    assert dep.paths.users.read_bytes() == before
+    assert read_secret(dep.paths.service_secret).reveal() == "s"
+    assert dep.users.notes() == ["It is baked into the image"]
+    assert names(dep) == [SERVICE, "ada"]
+
+
+def write_secret_of(dep: Deployment, password: str) -> None:
+    dep.paths.service_secret.parent.mkdir()
+    write_secret(dep.paths.service_secret, Secret(password))
+
+
+def test_what_is_mounted_alone_is_rewritten_in_place(
+    dep: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dep.users.add("ada", Secret("x"))
+    inode = dep.paths.users.stat().st_ino
+    said = guarded(dep, monkeypatch, Guard(alone=frozenset({"default"}), later="That counts late"))
+    dep.users.add("bob", Secret("y"))
+    assert said == ["That counts late"]
+    assert dep.paths.users.stat().st_ino == inode
+    assert names(dep) == ["ada", "bob"]
+    dep.users.undo()
+    assert dep.paths.users.stat().st_ino == inode
+    assert names(dep) == ["ada"]
+
+
+def test_what_may_take_a_change_away_is_said_before_it(
+    dep: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = guarded(dep, monkeypatch, Guard(doubts=("BASIC_AUTH is set",), notes=("Another",)))
+    with pytest.raises(UsageError):
+        dep.users.remove(["nobody"])
+    assert said == ["BASIC_AUTH is set"]
+    assert dep.users.notes()[:2] == ["BASIC_AUTH is set", "Another"]
+
+
 def test_remove_takes_every_line_of_a_name(dep: Deployment) -> None:
     dep.paths.users.parent.mkdir()
     dep.paths.users.write_bytes(b"ada:{SHA}a=\n# c\nbob:{SHA}b=\nada:{SHA}dup=\n")
@@ -287,6 +378,20 @@ def test_a_host_name_with_a_file_of_its_own(
     assert dep.users.notes() == []
 
 
+def test_a_stack_that_is_not_written_yet_has_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")  # `init` adds them before there is anything to ask Compose about
+    dep = Deployment(
+        tmp_path,
+        Settings(format=1, name="t", driver="compose", users=UsersSettings(bcrypt_cost=4)),
+    )
+    dep.users.add("ada", Secret("x"))
+    dep.users.renew()
+    assert names(dep) == ["ada", SERVICE]
+    assert dep.users.notes() == []
+
+
 def test_one_file_for_all_names_is_said(dep: Deployment) -> None:
     with pytest.raises(UsageError, match="one user file for all"):
         dep.users.list("mlflow.lab")
@@ -397,6 +502,7 @@ sys.path.insert(0, str(Path(sys.argv[1]).parent))
 from console.core.deployment import Deployment
 from console.core.secrets import Secret
 from console.core.settings import ServerSettings, Settings, UsersSettings
+from console.core.stack.driver import Guard
 dep = Deployment(Path(sys.argv[1]), Settings(
     format=1, name="t", driver="embedded", server=ServerSettings(port=5000, mlflow="3.17.2"),
     users=UsersSettings(bcrypt_cost=4)))

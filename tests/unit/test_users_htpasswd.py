@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.users.htpasswd import Htpasswd, Scheme, display, scheme_of
+from console.core.users.htpasswd import DISABLED, Htpasswd, Scheme, display, scheme_of
 
 BCRYPT = b"$2y$12$" + b"a" * 53
 
@@ -203,3 +203,67 @@ def test_who_is_disabled_is_out_whatever_the_file_holds(
     assert {line.name for line in off.users() if line.enabled} == {
         line.name for line in file.users() if line.enabled
     } - chosen
+
+
+def _ends(content: bytes) -> list[bytes]:
+    return [line.raw[len(line.raw.rstrip(b"\r\n")) :] for line in Htpasswd.parse(content).lines]
+
+
+@given(FILES, NAMES, st.data())
+def test_a_new_name_leaves_order_ends_and_every_other_byte(
+    content: bytes, new: bytes, data: st.DataObject
+) -> None:
+    before = Htpasswd.parse(content)
+    names = [line.name for line in before.users()]
+    if not names or new in names:
+        return
+    old = data.draw(st.sampled_from(names))
+    after = Htpasswd.parse(bytes(before.rename(old, new)))
+    assert [line.name for line in after.users()] == [new if x == old else x for x in names]
+    for was, now in zip(before.lines, after.lines, strict=True):
+        mark = b"" if was.enabled else DISABLED
+        renamed = mark + new + was.raw[len(mark) + len(old) :]
+        assert now.raw == (renamed if was.name == old else was.raw)
+    assert _ends(bytes(after)) == _ends(content)
+    assert bytes(after.rename(new, old)) == content
+
+
+def test_a_last_line_without_an_end_runs_into_no_other_when_it_moves_up() -> None:
+    old, new = (b":$2y$12$" + letter * 53 for letter in (b"a", b"b"))
+    file = Htpasswd.parse(b"# disabled: ada" + old + b"\nada" + new + b":x")
+    off = b"# disabled: ada" + new + b":x\n# disabled: ada" + old + b"\n"
+    assert bytes(file.disable({b"ada"})) == off
+
+
+@given(FILES, st.data())
+def test_switching_off_and_on_moves_nobody_else(content: bytes, data: st.DataObject) -> None:
+    before = Htpasswd.parse(content)
+    # One of no known scheme could not be told from a remark; the service refuses that.
+    remarks = {x.name for x in before.lines if scheme_of(x.field).name == "unknown"}
+    known = [x.name for x in before.users() if x.name not in remarks]
+    if not known:
+        return
+    chosen = data.draw(st.sets(st.sampled_from(known), min_size=1))
+    others = [line.raw for line in before.lines if line.name not in chosen]
+    off = Htpasswd.parse(bytes(before.disable(chosen)))
+    on = Htpasswd.parse(bytes(off.enable(chosen)))
+    for after in (off, on):
+        assert [line.raw for line in after.lines if line.name not in chosen] == others
+        assert len(after.lines) == len(before.lines)
+    force = {line.name: line.field for line in before.users() if line.name in chosen}
+    assert {x.name: x.field for x in on.users() if x.name in chosen and x.enabled} == force
+    if max(sum(x.name == name for x in before.lines) for name in chosen) == 1:
+        assert bytes(off.enable(chosen & {x.name for x in before.users() if x.enabled})) == content
+
+
+@given(FILES)
+def test_the_line_that_counts_is_the_first_that_nginx_would_take(content: bytes) -> None:
+    file = Htpasswd.parse(content)
+    for line in file.users():
+        same = [x for x in file.lines if x.name == line.name]
+        enabled = [x for x in same if x.enabled]
+        assert line is (enabled or same)[0]
+    # Each of the others is named with the line that wins.
+    said = [x for x in file.oddities() if " again; line " in x]
+    users = sum(line.is_user for line in file.lines)
+    assert len(said) == users - len(list(file.users()))

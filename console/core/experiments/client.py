@@ -169,7 +169,7 @@ def _failed(status: int, url: str, user: str, said: str) -> ConsoleError:
         case 401:
             return AccessError(
                 f"The server at {url} does not accept the password of the console's user {user}",
-                f"`mlflow-console users passwd {user}` gives it a new one.",
+                "`mlflow-console users renew` gives it a new one.",
             )
         case 403:
             return AccessError(

@@ -12,7 +12,7 @@ import msgspec
 
 from console.core import files
 from console.core.deployment import Deployment
-from console.core.errors import ConsoleError
+from console.core.errors import BusyError, ConsoleError, UnreachableError
 from console.core.notify import addresses, message, state
 from console.core.notify.addresses import Address, Refusal
 from console.core.notify.message import Kind, Message
@@ -162,7 +162,8 @@ class NotifyService:
         """Take the status, and tell every address what it does not know yet.
 
         A finding is told when it is seen first, be it an error or a warning, and its end once.
-        Nothing waits for a second look: what comes and goes is told each time.
+        Nothing waits for a second look: what comes and goes is told each time. Then what is new in
+        the access log is read, so that nothing is lost of it while nobody looks.
 
         Raises:
             ConsoleError: The status could not be taken; that is told as well.
@@ -174,11 +175,23 @@ class NotifyService:
         except ConsoleError as error:
             now, failure = status.unseen(self.deployment, error), error
         told = Told(now) if self._under_way(now) else self._tell(now, began)
+        self._collect()
         if failure is not None:
             for each in told.refused:
                 self.deployment.warn(f"No message went to {each.address}: {each.why}")
             raise failure
         return told
+
+    def _collect(self) -> None:
+        """Read the access log on; that it cannot be is nothing that the status fails by."""
+        if self.deployment.read_only:
+            return
+        try:
+            self.deployment.activity.collect(self.deployment.driver.access_log())
+        except (BusyError, UnreachableError):
+            pass  # somebody else reads it; or nothing is there to read, and the status says why
+        except ConsoleError as error:
+            self.deployment.warn(f"The access log was not read: {error.message}")
 
     def _under_way(self, now: Status) -> bool:
         """Whether somebody is starting or stopping it at this moment."""

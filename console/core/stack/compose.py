@@ -19,6 +19,7 @@ from console.core.progress import Progress
 from console.core.stack import (
     compose_anatomy,
     compose_setup,
+    compose_users,
     container_details,
     container_events,
     container_logs,
@@ -37,6 +38,7 @@ from console.core.stack.driver import (
     Capabilities,
     Direct,
     Finding,
+    Guard,
     Inspection,
     Program,
     Role,
@@ -84,6 +86,8 @@ class ComposeDriver:
 
     @property
     def host_names(self) -> tuple[str, ...]:
+        if not self.complete:
+            return ()  # an interrupted set-up has nothing yet that Compose could read
         return tuple(
             name for name in self._project.resolved.host_names() if name != compose_setup.OWN_NAME
         )
@@ -244,6 +248,10 @@ class ComposeDriver:
             f"The proxy still listens on another port than {self._paths.root / '.env'} says",
             fix="mlflow-console up",
         )  # fmt: skip
+
+    def guard(self) -> Guard:
+        """The proxy, as its files have it and as it runs."""
+        return compose_users.guard(self._project) if self.complete else Guard()
 
     def users_changed(self) -> None:
         """Void the verdicts that the proxy remembers."""

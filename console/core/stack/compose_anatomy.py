@@ -135,9 +135,13 @@ def _data_folder(role: Role, planned: Planned) -> str:
 
 def _now(attributes: Mapping[str, Any], data: str) -> Mount:
     """What lies under a folder of a container."""
-    mounts = [_mount(each) for each in attributes.get("Mounts") or ()]
     memory = attributes["HostConfig"].get("Tmpfs") or {}
-    return _under(data, [*mounts, *(Mount(path, Kind.MEMORY) for path in memory)])
+    return under(data, [*mounts(attributes), *(Mount(path, Kind.MEMORY) for path in memory)])
+
+
+def mounts(attributes: Mapping[str, Any]) -> list[Mount]:
+    """What is mounted into a container, as the engine describes or lists it."""
+    return [_mount(each) for each in attributes.get("Mounts") or ()]
 
 
 def _mount(mount: Mapping[str, Any]) -> Mount:
@@ -153,17 +157,22 @@ def _mount(mount: Mapping[str, Any]) -> Mount:
 
 def _next(planned: Planned, data: str) -> Mount:
     """What will lie under a folder of the next container."""
+    return under(data, planned_mounts(planned))
+
+
+def planned_mounts(planned: Planned) -> list[Mount]:
+    """What will be mounted into the next container."""
     kinds = {"volume": Kind.VOLUME, "tmpfs": Kind.MEMORY}
-    mounts = [
+    named = [
         Mount(each.target, Kind.ANONYMOUS if each.type == "volume" and not each.source
               else kinds.get(each.type, Kind.FOLDER), each.source)
         for each in planned.volumes
     ]  # fmt: skip
     memory = (planned.tmpfs,) if isinstance(planned.tmpfs, str) else planned.tmpfs
-    return _under(data, [*mounts, *(Mount(each.partition(":")[0], Kind.MEMORY) for each in memory)])
+    return [*named, *(Mount(each.partition(":")[0], Kind.MEMORY) for each in memory)]
 
 
-def _under(data: str, mounts: list[Mount]) -> Mount:
+def under(data: str, mounts: list[Mount]) -> Mount:
     """The mount that is nearest above a folder."""
     above = [
         each for each in mounts

@@ -281,6 +281,28 @@ class Capabilities:
     missing: Mapping[str, Missing] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """How what asks for passwords gets at the user files, which are named as in their folder.
+
+    Attributes:
+        alone: Those that are mounted one by one and not with their folder. What has one of them
+            holds on to it, so that it must be rewritten in place.
+        void: Those of which a change would count for nothing, each with a sentence that says why.
+        remedy: What would make it count.
+        later: When a change by the console counts, a sentence; "" is at once.
+        doubts: What may take a change away again, one sentence each.
+        notes: What else has to be known, one sentence each.
+    """
+
+    alone: frozenset[str] = frozenset()
+    void: Mapping[str, str] = field(default_factory=dict)
+    remedy: str = ""
+    later: str = ""
+    doubts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Driver(Protocol):
     """What every driver does. Finite work yields its progress and honours `cancel`."""
 
@@ -392,6 +414,9 @@ class Driver(Protocol):
         Raises:
             ConsoleError: `up` would fail.
         """
+
+    def guard(self) -> Guard:
+        """What asks for passwords, and how it gets at the user files."""
 
     def users_changed(self) -> None:
         """The user files were changed: what was verified before counts no more."""

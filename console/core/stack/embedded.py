@@ -33,6 +33,7 @@ from console.core.stack.driver import (
     Capabilities,
     Direct,
     Finding,
+    Guard,
     Health,
     Inspection,
     Missing,
@@ -435,6 +436,10 @@ class EmbeddedDriver:
         """The port is free, or our own server has it."""
         if self._server.port not in process.listening(self._family()):
             self._check_port()
+
+    def guard(self) -> Guard:
+        """The lock in the server, which looks at the file with every request."""
+        return Guard()
 
     def users_changed(self) -> None:
         """Nothing to do: the lock looks at the file's identity with every request."""

@@ -77,7 +77,7 @@ def check(
         finding = Finding(
             "service-user-secret", Severity.ERROR, "",
             f"The password of the service user {user} cannot be read: {error.message}",
-            fix="mlflow-console up",
+            fix="mlflow-console users renew",
         )  # fmt: skip
         return Api(False, user, None, None, finding.title), [finding]
     url, seconds = deployment.driver.own_url, BROKEN_SECONDS if broken else PATIENCE_SECONDS
@@ -154,7 +154,7 @@ def _problem(answer: Answer, user: str, names: str) -> Finding:
             found = (
                 "api-unauthorized",
                 f"MLflow answers 401: the password of the service user {user} is not accepted",
-                f"mlflow-console users passwd {user} --generate",
+                "mlflow-console users renew",
             )
         case 403 if "host" in said.lower():
             found = (

@@ -49,6 +49,7 @@ class Part(msgspec.Struct, frozen=True):
     tmpfs: tuple[str, ...] | str = ()
     logging: Logging = Logging()
     network_mode: str = ""
+    entrypoint: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
 
 

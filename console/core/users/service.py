@@ -12,7 +12,7 @@ from console.core import files
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, UsageError
 from console.core.operations import operation
-from console.core.secrets import Secret, read_secret, write_secret
+from console.core.secrets import Secret, generate, read_secret, write_secret
 from console.core.text import clean
 from console.core.users import importing, undo, verify
 from console.core.users.activity_answers import Person
@@ -20,6 +20,7 @@ from console.core.users.handover import Handover, handover
 from console.core.users.htpasswd import UNKNOWN, Htpasswd, Line, display, scheme_of
 from console.core.users.importing import ImportPlan
 from console.core.users.names import check_name, check_password
+from console.core.users.notes import notes
 from console.core.users.report import EVERYBODY, Asked, Report, report
 from console.core.users.seen import scope, spelt
 from console.core.users.user import User, of_line
@@ -101,36 +102,27 @@ class UsersService:
 
     @operation("users.passwd", target=_one)
     def passwd(self, name: str, password: Secret, *, host: str = SHARED) -> None:
-        """Change a user's password; for the service user its secret file as well.
-
-        Of the service user's two files the secret is written first. Killed in between, the
-        console holds a password that the server does not take yet: its checks say so, and either
-        `users passwd` again, or hashing what the secret file holds, mends it. The other way round
-        the new password would be known to nobody.
+        """Change a user's password; the service user's as `renew` does.
 
         Raises:
             UsageError: There is no such user, or the password cannot be used.
             BusyError: Another process holds the file.
         """
         field = self._hash(password)
+        if name == self._service_user:
+            self._renew(password, field)
+        else:
+            self._change(host, lambda file: file.change(self._known(file, name), field))
 
-        def changed(file: Htpasswd) -> Htpasswd:
-            if name == self._service_user and file.find(name) is None:
-                return file.add(name.encode(), field)  # its line was lost: so it comes back
-            return file.change(self._known(file, name), field)
+    @operation("users.renew")
+    def renew(self) -> None:
+        """Give the service user a new random password, wherever its old one or its line was lost.
 
-        if name != self._service_user:
-            self._change(host, changed)
-            return
-        run = self.deployment.paths.run
-        files.make_folder(run)
-        # Two at once would leave the secret of one and the hash of the other.
-        with (
-            files.locked(run / "service-user.lock", "the service user"),
-            self._secret_replaced(password),
-        ):
-            for each in self.hosts():
-                self._change(each, changed, undoable=False)
+        Raises:
+            BusyError: Another process holds a file.
+        """
+        password = generate(32)
+        self._renew(password, self._hash(password))
 
     @operation("users.rename", target=lambda name, new, *, host=SHARED: _one(
         f"{name} to {new}", host=host))  # fmt: skip
@@ -267,30 +259,8 @@ class UsersService:
         return last.host
 
     def notes(self) -> builtins.list[str]:
-        """What is odd about the files, one sentence each, for instance a junk line's number.
-
-        No note holds a hash, or the text of a line that is no user's: it may be a password.
-        """
-        path = self.deployment.paths.users
-        with files.explained(path):
-            if not path.exists():
-                return [f"There is no user file {path} yet: nobody can log in"]
-        notes: builtins.list[str] = []
-        for host in self.hosts():
-            file = self._files.of(host).read()
-            where = "" if host == SHARED else f"{clean(host)}: "
-            notes += [where + clean(note) for note in file.oddities()]
-            if file.find(self._service_user) is None:
-                notes.append(
-                    f"{where}The console's own user {clean(self._service_user)} is not in the "
-                    "file: its checks of the server are refused"
-                )
-        if not self.deployment.driver.own_user_files:
-            notes += [
-                f"{other} counts for nothing: this server knows the shared file alone"
-                for other in self._files.others()
-            ]
-        return notes
+        """What is odd about the files, one sentence each; see `notes`."""
+        return notes(self.deployment, self._files)
 
     # Changes
 
@@ -298,7 +268,10 @@ class UsersService:
         self, host: str, change: Callable[[Htpasswd], Htpasswd], *, new: bool = False,
         undoable: bool = True,
     ) -> None:  # fmt: skip
-        file = self._files.of(host, new)
+        guard = self.deployment.driver.guard()
+        file = self._files.to_change(host, guard, new)
+        for doubt in guard.doubts:
+            self.deployment.warn(doubt)
 
         def changed(before: Htpasswd) -> Htpasswd:
             after = change(before)
@@ -307,24 +280,53 @@ class UsersService:
             return after
 
         file.change(changed)
+        if guard.later:
+            self.deployment.warn(guard.later)
 
     @property
     def _undo_path(self) -> Path:
         return self.deployment.paths.run / "users-undo"
+
+    def _renew(self, password: Secret, field: bytes) -> None:
+        """Change the service user's password in its secret file and in every user file.
+
+        The secret is written first. Killed in between, the console holds a password that the
+        server does not take yet: its checks say so, and the same again mends it. The other way
+        round the new password would be known to nobody.
+        """
+        name = self._service_user
+
+        def changed(file: Htpasswd) -> Htpasswd:
+            line = file.find(name)
+            if line is None:
+                return file.add(name.encode(), field)
+            return file.change(line, field).enable({line.name})
+
+        run = self.deployment.paths.run
+        files.make_folder(run)
+        # Two at once would leave the secret of one and the hash of the other.
+        with (
+            files.locked(run / "service-user.lock", "the service user"),
+            self._secret_replaced(password),
+        ):
+            for each in self.hosts():
+                self._change(each, changed, undoable=False)
 
     @contextlib.contextmanager
     def _secret_replaced(self, password: Secret) -> Iterator[None]:
         """The new secret is in its file during the block, and stays if the block succeeds."""
         path = self.deployment.paths.service_secret
         files.make_folder(path.parent)
-        before = read_secret(path) if path.exists() else None
+        before = None
+        with contextlib.suppress(ConsoleError):  # what cannot be read is lost
+            before = read_secret(path)
         files.sweep(path)
         write_secret(path, password)
         try:
             yield
         except ConsoleError:
             if before is not None:
-                # Should this fail too, what is left is what a kill would leave; see `passwd`.
+                # Should this fail too, what is left is what a kill would leave.
                 with contextlib.suppress(ConsoleError):
                     write_secret(path, before)
             raise

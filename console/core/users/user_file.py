@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from console.core import files
-from console.core.errors import BusyError
+from console.core.errors import BusyError, ConsoleError
 from console.core.users.htpasswd import Htpasswd
+from console.core.users.journal import Change, Journal
 
 # Apache's `htpasswd` takes no lock: an edit of its own is seen and worked in so many times.
 ATTEMPTS = 5
-JOURNAL_MARK = b"mlflow-console user file 1 "
 
 
 class UserFile:
@@ -35,14 +34,23 @@ class UserFile:
         self._lock = lock
         self._written = written
         self._alone = alone
+        self._journal = Journal(lock.with_name(f"{path.name}.users-journal"))
 
     def read(self) -> Htpasswd:
-        """The file as it is; one that is missing is empty.
+        """The file as it is; one that is missing is empty, of one half rewritten what it shall be.
 
         Raises:
             AccessError: The file is not for this account.
         """
-        return Htpasswd.parse(self._content()[1])
+        content = b""
+        for _ in range(ATTEMPTS):
+            seen, content = self._content()
+            change = self._journal.read()
+            if change is not None and change.left(content):
+                return Htpasswd.parse(change.after)
+            if seen == self._state():
+                break  # else it may have been read in the middle
+        return Htpasswd.parse(content)
 
     def change(self, change: Callable[[Htpasswd], Htpasswd]) -> None:
         """Read, change and write under the lock.
@@ -59,7 +67,7 @@ class UserFile:
             for _ in range(ATTEMPTS):
                 seen, before = self._content()
                 after = bytes(change(Htpasswd.parse(before)))
-                if after == before or self._write(after, seen):
+                if after == before or self._write(Change(before, after), seen):
                     return
         raise BusyError(
             f"Somebody edits {self.path} again and again while it is being changed",
@@ -74,22 +82,24 @@ class UserFile:
             self._finish()
             yield
 
-    def _write(self, content: bytes, seen: tuple[int, ...]) -> bool:
+    def _write(self, change: Change, seen: tuple[int, ...]) -> bool:
         """Write the file whole.
 
         Args:
-            content: All of it.
+            change: What it holds, and what it shall hold.
             seen: What it looked like before; when that is no longer so, nothing is written and
                 False returned.
         """
+
+        def edited() -> bool:
+            return seen != self._state()
+
         # A proxy's unprivileged worker reads both; the deployment's own folder is 0700.
         files.make_folder(self.path.parent, 0o755)
         if self._alone:
-            return self._write_in_place(content, seen)
+            return self._write_in_place(change, edited)
         files.sweep(self.path)
-        done = files.write_atomic(
-            self.path, content, mode=0o644, unless=lambda: seen != self._state()
-        )
+        done = files.write_atomic(self.path, change.after, mode=0o644, unless=edited)
         if done:
             self._written()
         return done
@@ -112,43 +122,52 @@ class UserFile:
 
     # In place
 
-    @property
-    def _journal(self) -> Path:
-        return self._lock.with_name(f"{self.path.name}.users-journal")
-
-    def _write_in_place(self, content: bytes, seen: tuple[int, ...]) -> bool:
+    def _write_in_place(self, change: Change, edited: Callable[[], bool]) -> bool:
         """What it shall hold goes to a journal first; a kill in between is mended by `_finish`."""
-        files.sweep(self._journal)
-        sealed = JOURNAL_MARK + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
-        files.write_atomic(self._journal, sealed)
-        if seen != self._state():
-            self._journal.unlink()
+        if not self._journal.begin(change, unless=edited):
             return False
-        self._overwrite(content)
+        try:
+            self._make_room(len(change.after))
+        except ConsoleError:
+            self._journal.end()  # or what was refused would be done by the next start
+            raise
+        self._overwrite(change.after)
         return True
 
     def _finish(self) -> None:
-        """Write what a journal says that shall be written."""
-        if not self._alone or not self._journal.exists():
-            return
-        with files.explained(self._journal):
-            head, _, content = self._journal.read_bytes().partition(b"\n")
-        if head == JOURNAL_MARK + hashlib.sha256(content).hexdigest().encode():
-            self._overwrite(content)
+        """Do what a journal says that was to be done, unless somebody has edited the file since."""
+        change = self._journal.read()
+        if change is not None and change.left(self._content()[1]):
+            self._make_room(len(change.after))
+            self._overwrite(change.after)
+        else:
+            self._journal.end()
 
-    def _overwrite(self, content: bytes) -> None:
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
         with files.explained(self.path):
-            # Room for it first: a full disk must be found out before the old content is gone.
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                if content:
-                    os.posix_fallocate(handle, 0, len(content))
-                written = 0
-                while written < len(content):
-                    written += os.pwrite(handle, content[written:], written)
-                os.ftruncate(handle, len(content))
-                os.fsync(handle)
+                yield handle
             finally:
                 os.close(handle)
-            self._journal.unlink()
+
+    def _make_room(self, size: int) -> None:
+        """A full disk must be found out before the old content is gone."""
+        with self._opened() as handle:
+            before = os.fstat(handle).st_size
+            try:
+                os.posix_fallocate(handle, 0, max(1, size))
+            except OSError:
+                os.ftruncate(handle, before)  # some file systems leave what they could get
+                raise
+
+    def _overwrite(self, content: bytes) -> None:
+        with self._opened() as handle:
+            written = 0
+            while written < len(content):
+                written += os.pwrite(handle, content[written:], written)
+            os.ftruncate(handle, len(content))
+            os.fsync(handle)
         self._written()
+        self._journal.end()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from console.core import files
 from console.core.deployment import Deployment
-from console.core.errors import UsageError
+from console.core.errors import ConsoleError, UsageError
+from console.core.stack.driver import Guard
 from console.core.text import clean
 from console.core.users.user_file import UserFile
 
@@ -44,7 +45,7 @@ class UserFiles:
             )
 
     def of(self, host: str, new: bool = False) -> UserFile:
-        """The file of a host name.
+        """The file of a host name, to be read.
 
         Args:
             host: Or "default".
@@ -53,12 +54,32 @@ class UserFiles:
         Raises:
             UsageError: There is none.
         """
+        return self._file(host, new, alone=False)
+
+    def to_change(self, host: str, guard: Guard, new: bool = False) -> UserFile:
+        """The file of a host name, to be changed so that what asks for passwords sees it.
+
+        Args:
+            host: Or "default".
+            guard: What asks for passwords.
+            new: One that is to be made is meant as well.
+
+        Raises:
+            UsageError: There is none.
+            ConsoleError: A change would count for nothing.
+        """
+        file = self._file(host, new, host in guard.alone)
+        if host in guard.void:
+            raise ConsoleError(clean(guard.void[host], 400), guard.remedy)
+        return file
+
+    def _file(self, host: str, new: bool, alone: bool) -> UserFile:
         paths = self._deployment.paths
         if host not in self.hosts():
             self._refuse(host, new)
         return UserFile(
             paths.users.with_name(host), paths.run / "users.lock",
-            self._deployment.driver.users_changed,
+            self._deployment.driver.users_changed, alone,
         )  # fmt: skip
 
     def _refuse(self, host: str, new: bool) -> None:

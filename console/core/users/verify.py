@@ -14,9 +14,11 @@ from console.core.users.htpasswd import Line, scheme_of
 _BY_LIBPASS = {
     "apr1": "apr_md5_crypt", "sha": "ldap_sha1", "ssha": "ldap_salted_sha1",
     "md5-crypt": "md5_crypt", "sha256-crypt": "sha256_crypt", "sha512-crypt": "sha512_crypt",
-    "des-crypt": "des_crypt", "bcrypt": "bcrypt",
+    "des-crypt": "des_crypt",
 }  # fmt: skip
 _PLAIN = b"{PLAIN}"
+LONGEST_PASSWORD = 4_096  # bytes; no header of a request is longer
+BCRYPT_LOOKS_AT = 72
 
 
 class Verdict(StrEnum):
@@ -45,21 +47,30 @@ def verdict(line: Line, password: Secret) -> Verdict:
 
 def _matches(field: bytes, password: bytes) -> bool | None:
     """None where nothing here can tell."""
+    if b"\0" in password or len(password) > LONGEST_PASSWORD:
+        return False
     scheme = scheme_of(field).name
     if scheme == "plain":
         return hmac.compare_digest(field.removeprefix(_PLAIN), password)
-    if scheme in _BY_LIBPASS:
-        from passlib.context import CryptContext  # noqa: PLC0415  # first use, not start-up
+    try:
+        if field.startswith((b"$2a$", b"$2b$", b"$2y$")):
+            import bcrypt  # noqa: PLC0415  # first use, not start-up
 
-        context = CryptContext(schemes=[_BY_LIBPASS[scheme]])
-        return bool(context.verify(password, field.decode()))
+            return bcrypt.checkpw(password[:BCRYPT_LOOKS_AT], field)
+        if scheme in _BY_LIBPASS:
+            from passlib.context import CryptContext  # noqa: PLC0415  # first use, not start-up
+
+            context = CryptContext(schemes=[_BY_LIBPASS[scheme]])
+            return bool(context.verify(password, field.decode()))
+    except ValueError:
+        return None  # it only looks like a hash of that scheme
     return _by_libc(field, password)
 
 
 def _by_libc(field: bytes, password: bytes) -> bool | None:
     """As nginx does for whatever it does not know itself; `crypt` left Python with 3.13."""
     name = ctypes.util.find_library("crypt")
-    if not name or b"\0" in password:
+    if not name:
         return None
     library = ctypes.CDLL(name)
     library.crypt.restype = ctypes.c_char_p

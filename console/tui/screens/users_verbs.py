@@ -76,6 +76,15 @@ class UsersVerbs(AreaScreen):
             self.app.push_screen(OneTimeModal(login.name, login.password))
         self.action_refresh()
 
+    def action_renew(self) -> None:
+        """The console's own user may be in no file any more, so no row stands for it."""
+        name = clean(self.deployment.settings.users.service_user, 60)
+        self.ask(
+            self.deployment.users.renew,
+            lambda _: self.changed(f"{name} has a new password, and the console knows it"),
+            group="change",
+        )
+
     def action_rename(self) -> None:
         user = self.current()
         if user is None:
