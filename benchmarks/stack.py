@@ -20,6 +20,7 @@ from benchmarks.figure import Figure
 from benchmarks.load import CONNECTIONS, Load, Target
 from console.core.deployment import Deployment
 from tests.support import containers, engine, stacks
+from tests.support.guesses import guessing
 
 GIB = 2**30
 IDLE_SECONDS = 60
@@ -45,33 +46,6 @@ os.environ.pop("MLFLOW_SERVER_ENABLE_JOB_EXECUTION")
 os.environ.update(tracking.environment())
 os.execvp("mlflow", ["mlflow", "server", "--uvicorn-opts", "--uds " + tracking.SOCKET,
                      "--artifacts-destination", "s3://mlflow"])
-"""
-# Guesses at an even rate, each on a connection of its own, whatever the answers are.
-GUESSES_A_SECOND = 200
-GUESSER = f"""
-import asyncio, base64, itertools, time
-numbers = itertools.count()
-answered = 0
-async def guess():
-    global answered
-    login = base64.b64encode(b"{USER}:guess %d" % next(numbers)).decode()
-    reader, writer = await asyncio.open_connection("proxy.internal", 80)
-    writer.write(f"GET /version HTTP/1.0\\r\\nHost: proxy.internal\\r\\nAuthorization: Basic "
-                 f"{{login}}\\r\\n\\r\\n".encode())
-    status = (await reader.read()).split(b" ")[1]
-    assert status in (b"401", b"429"), status
-    answered += 1
-    writer.close()
-async def main():
-    began, tasks = time.monotonic(), set()
-    for n in itertools.count(1):
-        task = asyncio.create_task(guess())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        await asyncio.sleep(max(0, began + n / {GUESSES_A_SECOND} - time.monotonic()))
-        if n % 200 == 0:
-            print(n, answered, time.monotonic() - began, flush=True)
-asyncio.run(main())
 """
 OVERRIDE = {
     "services": {
@@ -169,21 +143,18 @@ def _requests(directory: Path, load: Load) -> Iterator[Figure]:
 def _under_attack(directory: Path, load: Load) -> Iterator[Figure]:
     """A verified client while another address guesses passwords, and in peace, in turn."""
     _, proxied = _targets(directory, CALLS["experiments/get"])
-    known = containers.networks(containers.ids(directory)["proxy"])
-    network = next(each for each in known if each.endswith("_inside"))
-    peace, attacked = [], []
+    peace, attacked, rates = [], [], []
     for _ in range(ROUNDS):
         peace.append(load.rate(proxied, ROUND_SECONDS))
-        run = ["--network", network, "--entrypoint", "python"]
-        image = engine.images()["MLFLOW_IMAGE"]
-        with engine.container(image, "-uc", GUESSER, run=run) as guesser:
+        with guessing(directory, USER) as guessed:
             time.sleep(GUESSING_BEFORE_SECONDS)
             attacked.append(load.rate(proxied, ROUND_SECONDS))
-            sent, answered, seconds = engine.docker("logs", guesser).splitlines()[-1].split()
-    yield Figure("guesses at passwords by another address", int(sent) / float(seconds), "/s")
-    yield Figure("of these answered", int(answered) / float(seconds), "/s")
-    ours, theirs = statistics.median(attacked), statistics.median(peace)
-    yield Figure("a verified client meanwhile / in peace", ours / theirs, "x", least=0.8)
+            rates.append(guessed())
+    made, answered = (statistics.median(each) for each in zip(*rates, strict=True))
+    yield Figure("guesses at passwords by another address", made, "/s")
+    yield Figure("of these answered", answered, "/s")
+    ratio = statistics.median(attacked) / statistics.median(peace)
+    yield Figure("a verified client meanwhile / in peace", ratio, "x", least=0.8)
 
 
 def _targets(directory: Path, path: str) -> tuple[Target, Target]:
@@ -199,7 +170,7 @@ def _targets(directory: Path, path: str) -> tuple[Target, Target]:
 @contextmanager
 def _nothing_remembered(directory: Path) -> Iterator[None]:
     """The proxy without its memory of verdicts, and without its limit of attempts."""
-    paths = [directory / "nginx" / name for name in ("verdict.conf", "verify.conf")]
+    paths = [directory / "nginx" / name for name in ("verdict.conf", "once.conf", "verify.conf")]
     shipped = {path: path.read_text() for path in paths}
     for path, text in shipped.items():
         without = text.replace("proxy_cache verdicts;", "proxy_cache off;")

@@ -23,7 +23,7 @@ from tests.support import deployments, stacks
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
 
 ALICE = ("alice", Secret("correct horse battery"))
-# More than the proxy checks of one address at once, which is 20 and 4 a second.
+# More than the proxy checks of one address at once, which is 20.
 CLIENTS = 40
 # How long a verdict counts, and how long anything of it does. Time is what these tests are about,
 # so they sleep.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from mlflow_console_server import lock as lock_module
+from mlflow_console_server.attempts import ADDRESSES, AT_ONCE, Attempts
 from mlflow_console_server.credentials import UserFile, Verifier
 from mlflow_console_server.lock import Lock, Message, Receive, Scope, Send, read_credentials
 from passlib.hash import bcrypt
@@ -221,3 +222,33 @@ def test_a_server_without_the_variable_does_not_start(monkeypatch: pytest.Monkey
     monkeypatch.delenv(lock_module.USER_FILE_VARIABLE, raising=False)
     with pytest.raises(RuntimeError, match="MLFLOW_CONSOLE_HTPASSWD"):
         lock_module.create_app()
+
+
+async def test_who_guesses_is_slowed_and_nobody_who_is_in(client: Client) -> None:
+    here, there = ("10.0.0.1", 1), ("10.0.0.2", 1)
+    assert await client.status("/", RIGHT, client=here) == 200
+    guesses = [
+        await client.status("/", basic("älice", str(n)), client=here) for n in range(AT_ONCE + 5)
+    ]
+    assert guesses[: AT_ONCE - 1] == [401] * (AT_ONCE - 1)
+    assert guesses[-1] == 429
+    assert await client.status("/", RIGHT, client=here) == 200
+    assert await client.status("/", basic("älice", "x"), client=there) == 401
+
+
+def test_attempts_come_back_with_time() -> None:
+    now = 0.0
+    attempts = Attempts(lambda: now)
+    assert [attempts.take("a") for _ in range(AT_ONCE + 2)] == [True] * AT_ONCE + [False] * 2
+    assert attempts.take("b")
+    now = 1.5
+    assert [attempts.take("a") for _ in range(2)] == [True, False]
+    now = 1000.0
+    assert [attempts.take("a") for _ in range(AT_ONCE + 1)] == [True] * AT_ONCE + [False]
+
+
+def test_the_attempts_of_a_flood_of_addresses_take_no_memory() -> None:
+    attempts = Attempts(lambda: 0.0)
+    for n in range(ADDRESSES + 100):
+        assert attempts.take(str(n))
+    assert len(attempts._left) == ADDRESSES

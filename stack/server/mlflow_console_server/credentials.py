@@ -250,6 +250,16 @@ class Verifier:
         """
         return name in self._users.current().hashes
 
+    def must_hash(self, credentials: Credentials) -> bool:
+        """Say whether a verification of these credentials would begin a hashing now.
+
+        Raises:
+            UserFileError: If the file cannot be read.
+        """
+        field = self._users.current().hashes.get(credentials.name, b"")
+        tag = self._tag(field, credentials)
+        return tag not in self._good and tag not in self._running
+
     async def verify(self, credentials: Credentials) -> bool:
         """Say whether these credentials open the door now.
 

@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from mlflow_console_server.accesslog import ACCESS_LOG_VARIABLE, AccessLog, Exchange
+from mlflow_console_server.attempts import Attempts
 from mlflow_console_server.credentials import (
     BusyError,
     Credentials,
@@ -59,6 +60,9 @@ _DECODINGS = 4
 
 _REPEAT_AFTER = 60.0
 
+_LATER = "Too many log-ins are being checked: try again in a moment."
+_RETRY: Headers = [(b"retry-after", b"1")]
+
 
 class RefusalError(Exception):
     """A request that goes no further.
@@ -93,6 +97,7 @@ class Lock:
         self._application = application
         self._verifier = verifier
         self._access_log = access_log
+        self._attempts = Attempts()
         self._complained = -_REPEAT_AFTER
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,33 +150,36 @@ class Lock:
         """Return the name of the verified user.
 
         Raises:
-            RefusalError: 401 for missing, malformed or wrong credentials, always the same; 503 when
-                the user file cannot be read or too many verifications wait.
+            RefusalError: 401 for missing, malformed or wrong credentials, always the same; 429 when
+                too many passwords were tried from the client's address; 503 when the user file
+                cannot be read or too many verifications wait.
         """
         credentials = read_credentials(scope["headers"])
+        client = (scope.get("client") or ["unknown"])[0]
         try:
             if credentials is None:
                 self._verifier.knows(b"")  # says 503 when nobody could get in, whoever asks
+            # Who is let in is not slowed by those who guess at the same address.
+            elif self._verifier.must_hash(credentials) and not self._attempts.take(client):
+                raise RefusalError(429, _LATER, _RETRY)
             elif await self._verifier.verify(credentials):
                 return credentials.name.decode("utf-8", "backslashreplace")
             else:
-                self._report(credentials, scope)
+                self._report(credentials, client)
         except UserFileError as error:
             self._complain(str(error))
             text = "The server cannot read its user file, so nobody can log in: ask its operator."
             raise RefusalError(503, text) from error
         except BusyError as error:
-            text = "Too many log-ins are being checked: try again in a moment."
-            raise RefusalError(503, text, [(b"retry-after", b"1")]) from error
+            raise RefusalError(503, _LATER, _RETRY) from error
         text = "A user name and a password of this server are needed."
         raise RefusalError(401, text, [(b"www-authenticate", CHALLENGE)])
 
-    def _report(self, credentials: Credentials, scope: Scope) -> None:
+    def _report(self, credentials: Credentials, client: str) -> None:
         """Log a failed log-in, in nginx's words.
 
         An unknown name is left out: it may be a password that was typed into the wrong field.
         """
-        client = (scope.get("client") or ["unknown"])[0]
         if self._verifier.knows(credentials.name):
             # As JSON: a name with control characters must not write log lines of its own.
             name = json.dumps(credentials.name.decode("utf-8", "backslashreplace"))
