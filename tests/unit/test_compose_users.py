@@ -110,20 +110,25 @@ def test_a_link_on_the_way_is_the_same_file(lab: Lab, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "volumes",
+    ("volumes", "where"),
     [
-        [],
-        [{"type": "volume", "source": "users", "target": "/etc/nginx/htpasswd"}],
-        [{"type": "bind", "source": "/srv/htpasswd", "target": "/etc/nginx/htpasswd"}],
+        ([], "in its image, or is written when it starts"),
+        ([("volume", "users")], "lies in users"),
+        ([("bind", "/srv/htpasswd")], "lies in /srv/htpasswd"),
+        ([("tmpfs", "")], "lies in memory"),
     ],
 )
 def test_a_file_of_the_image_or_elsewhere_is_not_what_is_edited(
-    lab: Lab, volumes: list[dict[str, str]]
+    lab: Lab, volumes: list[tuple[str, str]], where: str
 ) -> None:
-    lab.proxy["volumes"][1:] = volumes
+    lab.proxy["volumes"][1:] = [
+        {"type": kind, "source": source, "target": "/etc/nginx/htpasswd"}
+        for kind, source in volumes
+    ]
     found = lab.guard()
     assert set(found.void) == {"default", "mlflow.lab", "localhost"}
-    assert found.void["default"].startswith(f"{lab.users / 'default'} is not what proxy reads")
+    assert found.void["default"].startswith(f"{lab.users / 'default'} is not what proxy reads: ")
+    assert where in found.void["default"]
     assert "./htpasswd:/etc/nginx/htpasswd:ro" in found.remedy
 
 
@@ -153,7 +158,9 @@ def test_a_file_that_is_made_at_each_start(lab: Lab, command: list[str], written
     lab.proxy |= {"command": None, "entrypoint": command}
     found = lab.guard()
     assert bool(found.void) is written
-    assert not written or "writes its user file when it starts" in found.void["default"]
+    if written:
+        assert "writes its user file when it starts" in found.void["default"]
+        assert "command of proxy" in found.remedy
 
 
 @pytest.mark.parametrize(

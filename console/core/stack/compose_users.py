@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from console.core import engine, files
+from console.core.errors import ConsoleError
 from console.core.stack import generation
-from console.core.stack.anatomy import Mount
+from console.core.stack.anatomy import Kind, Mount
 from console.core.stack.compose_anatomy import mounts, planned_mounts, under
 from console.core.stack.compose_project import ComposeProject
 from console.core.stack.driver import Guard, Role
@@ -19,6 +20,7 @@ from console.core.text import clean
 
 # For how long the proxy remembers that a password was right (stack/nginx/verify.conf).
 REMEMBERED_SECONDS = 30
+INSIDE = "/etc/nginx/htpasswd"
 # `htpasswd -c FILE` makes a file anew; so does a shell's `> FILE`.
 _WRITES = re.compile(
     r"(?:^|[\s/;&|(])htpasswd\s+(?:[^\s;&|]+\s+)*?-\w*c\w*\s|[^>]>(?!>)\s*\S*htpasswd"
@@ -51,15 +53,17 @@ def guard(project: ComposeProject) -> Guard:
     void = {
         path.name: f"{proxy} writes its user file when it starts (its command does): a change of "
         f"{path} would be lost, or count for nothing" if written else
-        f"{path} is not what {proxy} reads: none of its mounts holds it, so what it reads lies in "
-        "its image, or is written when it starts"
+        f"{path} is not what {proxy} reads: {_instead(path.name, mounted)}"
         for path in files_of_users if written or not _reached(path, mounted)
     }  # fmt: skip
     return Guard(
         alone=frozenset(alone),
         void=void,
-        remedy=f"In {project.paths.root} let the service {proxy} mount "
-        "./htpasswd:/etc/nginx/htpasswd:ro, then mlflow-console up.",
+        remedy=(
+            f"Take that out of the command of {proxy}, then mlflow-console up." if written else
+            f"In {project.paths.root} let the service {proxy} mount ./htpasswd:{INSIDE}:ro, then "
+            "mlflow-console up."
+        ),
         later="" if all(_reached(users / generation.FOLDER, each) for each in held) else
         f"That counts within {REMEMBERED_SECONDS} s: {proxy} does not see the folder {users}, by "
         "which it would know at once",
@@ -76,7 +80,10 @@ def guard(project: ComposeProject) -> Guard:
 
 def _running(project: ComposeProject) -> dict[str, dict[str, object]]:
     """What runs of it, by service; nothing where the engine cannot be asked."""
-    rows = engine.listed(f"{engine.PROJECT}={project.resolved.name}", project.engine.address)
+    try:
+        rows = engine.listed(f"{engine.PROJECT}={project.resolved.name}", project.engine.address)
+    except ConsoleError:
+        return {}
     return {
         row["Labels"].get(engine.SERVICE, ""): row
         for row in rows
@@ -99,6 +106,16 @@ def _reached(path: Path, mounted: list[Mount]) -> bool:
             if under(str(inside), mounted) is each:
                 return True
     return False
+
+
+def _instead(name: str, mounted: list[Mount]) -> str:
+    """Where the proxy has its user file, when not in ours."""
+    nearest = under(f"{INSIDE}/{name}", mounted)
+    if nearest.what:
+        return f"what it reads lies in {clean(nearest.what)}"
+    if nearest.kind is Kind.MEMORY:
+        return "what it reads lies in memory, so it is written when it starts"
+    return "none of its mounts holds it, so that lies in its image, or is written when it starts"
 
 
 def _doubts(proxy: str, planned: Part) -> Iterator[str]:

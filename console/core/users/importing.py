@@ -11,7 +11,7 @@ from console.core.users.names import check_name
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """What an import would do;.
+    """What an import would do.
 
     Attributes:
         added: Names that are new here.
