@@ -28,7 +28,7 @@ def count(number: int | None) -> str:
 
 
 def few(number: int) -> str:
-    """A whole number in at most five letters: "310", "1.2k", "31k", "1.4M"."""
+    """A whole number in at most four letters: "310", "1.2k", "31k", "1.4M"."""
     value = float(number)
     for unit in ("", "k", "M", "G"):
         if value < 999.5 or unit == "G":

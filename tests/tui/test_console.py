@@ -36,12 +36,13 @@ from console.tui.screens.run import RunScreen
 from console.tui.screens.stack import StackScreen
 from console.tui.screens.storage import StorageScreen
 from console.tui.screens.users import UsersScreen
+from console.tui.screens.users_activity import ActivityScreen
 from tests.tui.fake import Fake, FakeStack
 from tests.tui.helpers import opened, press, said, settle, table
 
 SCREENS: tuple[type[AreaScreen], ...] = (
-    HomeScreen, StackScreen, LogsScreen, UsersScreen, ExperimentsScreen, RunScreen, StorageScreen,
-    DoctorScreen,
+    HomeScreen, StackScreen, LogsScreen, UsersScreen, ActivityScreen, ExperimentsScreen, RunScreen,
+    StorageScreen, DoctorScreen,
 )  # fmt: skip
 
 
@@ -151,7 +152,7 @@ async def test_help_lists_the_keys() -> None:
 async def test_each_area_keeps_its_place() -> None:
     async with opened(Fake()) as (app, pilot):
         await press(pilot, "3", "j", "j", "5", "3")
-        assert table(app, "#users").key == "ci"
+        assert table(app, "#users").key == "default/ci"
 
 
 async def test_nothing_is_drawn_when_nothing_changed() -> None:

@@ -15,7 +15,17 @@ from console.core.errors import UnreachableError
 from console.core.progress import Progress
 from console.core.stack.driver import LogLine
 from console.tui.app import ConsoleApp
-from tests.tui.fake import NASTY, NOW, Fake, FakeStack, FakeUsers, broken_stack, ill_stack, stopped
+from tests.tui.fake import (
+    NASTY,
+    NOW,
+    Fake,
+    FakeStack,
+    FakeUsers,
+    broken_stack,
+    ill_stack,
+    logged,
+    stopped,
+)
 from tests.tui.helpers import LARGE, SMALL, press, settle
 
 Compare = Callable[..., bool]
@@ -35,6 +45,13 @@ PICTURES: dict[str, tuple[Callable[[], Fake], tuple[str, ...]]] = {
     "stop": (_stack, ("2", "x")),
     "logs": (_stack, ("2", "l")),
     "users": (Fake, ("3", "j", "space")),
+    "users-unseen": (lambda: Fake(users=FakeUsers(report=logged(90))), ("3", "m")),
+    "users-unproven": (Fake, ("3", "m")),
+    "user": (Fake, ("3", "j", "j", "enter")),
+    "user-slow": (Fake, ("3", "enter", "tab")),
+    "who": (Fake, ("3", "w")),
+    "who-slow": (Fake, ("3", "w", "tab")),
+    "who-deleted": (Fake, ("3", "w", "tab", "tab")),
     "nobody": (lambda: Fake(users=FakeUsers(users=[])), ("3",)),
     "add": (Fake, ("3", "a")),
     "remove": (Fake, ("3", "space", "j", "space", "d")),
@@ -63,6 +80,10 @@ FIRST_STARTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+# Where columns come that a narrower terminal has no room for.
+WIDE = ("users", "user", "who-deleted")
+
+
 def _keys(keys: tuple[str, ...]) -> Callable[[Pilot[int]], Awaitable[None]]:
     async def go(pilot: Pilot[int]) -> None:
         await settle(pilot)
@@ -77,6 +98,12 @@ def _keys(keys: tuple[str, ...]) -> Callable[[Pilot[int]], Awaitable[None]]:
 def test_picture(name: str, size: tuple[int, int], snap_compare: Compare) -> None:
     make, keys = PICTURES[name]
     assert snap_compare(make().app(), terminal_size=size, run_before=_keys(keys))
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_wide_picture(name: str, snap_compare: Compare) -> None:
+    make, keys = PICTURES[name]
+    assert snap_compare(make().app(), terminal_size=(200, 50), run_before=_keys(keys))
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x45"])

@@ -23,7 +23,14 @@ from console.core.stack import access_sources
 from console.core.stack.access_sources import FileSource, Piece
 from console.core.users import activity as activity_module
 from console.core.users.activity import Activity
-from console.core.users.activity_answers import Coverage, Scope, merged, unseen
+from console.core.users.activity_answers import (
+    Coverage,
+    Scope,
+    Slow,
+    dominates,
+    merged,
+    unseen,
+)
 from tests.unit.test_access_log import API, RUN, UNKNOWN, T, line
 
 DAY = 86_400
@@ -364,6 +371,19 @@ def test_what_is_slow(place: Place) -> None:
     assert place.activity.slow(user="bob", now=place.now) == []
 
 
+def test_what_dominates_is_said_and_never_guessed() -> None:
+    inside = Slow("alice", "/a", 1000, 0.100, 0.2, 0.092, 0.1)
+    outside = Slow("alice", "/b", 10_000, 0.100, 0.2, 0.010, 0.1)
+    unsaid = Slow("alice", "/c", 10**6, 9.0, 9.9, None, None)
+    assert dominates([inside]) == "MLflow (with its database and store) takes 92 % of the time"
+    assert dominates([inside, outside, unsaid]) == (
+        "The proxy and the network take 83 % of the time, MLflow 17 %"
+    )
+    assert dominates([unsaid]) == dominates([]) == ""
+    rounded = Slow("alice", "/d", 5, 0.001, 0.001, 0.002, 0.002)  # both are buckets
+    assert "100 %" in dominates([rounded])
+
+
 def test_who_deleted_this_run(place: Place) -> None:
     artifacts = b"/api/2.0/mlflow-artifacts/artifacts/7/%s/artifacts" % RUN
     place.write(
@@ -430,7 +450,7 @@ def test_spans_and_their_words() -> None:
     short = Coverage(now - timedelta(days=90), now, ((now - timedelta(hours=1), now),))
     assert short.sentence == "logs cover 1 hour of 90 days"
     assert gap.last(3).complete
-    assert gap.last(5).spans == gap.spans[1:] or not gap.last(5).complete
+    assert gap.last(5).sentence == "logs cover 4 of 5 days"
     assert Coverage(now - timedelta(days=90), now, ()).sentence == "logs cover 0 hours of 90 days"
 
 

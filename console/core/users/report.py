@@ -98,8 +98,8 @@ def report(
         note = f"The newest lines could not be read: {error.message}"
     covered = activity.coverage(max(UNSEEN_DAYS, activity.days, asked.unseen_days or 0))
     if deployment.read_only:
-        last = covered.spans[-1][1] if covered.spans else None
-        note = f"Read-only: the log was last read {exact(last) if last else 'never'}"
+        read = f"last read {exact(covered.spans[-1][1])}" if covered.spans else "never read"
+        note = f"Read-only: the log was {read}"
     files = _Names(deployment, asked)
     user = None if asked.name is None else spelt(asked.name)
     return Report(

@@ -31,7 +31,7 @@ Pairs = Sequence[tuple[str, str]]
 
 AT = 19
 WHO = Column("who", 10, 24)
-ADDRESS = Column("from", 15, 40)
+ADDRESS = Column("from", 15, 26)
 TIMES = Column("times", 6, right=True)
 LAST, FIRST = Column("last", AT), Column("first", AT, wide=100)
 CLIENT = Column("client", 27, 50)
