@@ -115,7 +115,9 @@ async def _watched(found: dict[str, float], name: str) -> AsyncIterator[None]:
 
 async def _list(pilot: Pilot[int]) -> None:
     """Go to the users, and read them again twice."""
-    await pilot.press("3")
+    app = pilot.app
+    assert isinstance(app, OpenedApp)  # noqa: S101  # it was made here
+    app.action_area("users")  # a pilot's key would wait until everything is shown
     await _until(lambda: _shown(pilot) == USERS + 1)
     await _until(lambda: _listing(pilot).covers != "")
     for _ in range(2):
@@ -144,7 +146,9 @@ async def _mark(pilot: Pilot[int]) -> None:
 
 def _shown(pilot: Pilot[int]) -> int:
     screen = pilot.app.screen
-    return len(screen.query_one("#users", Table).rows) if isinstance(screen, UsersScreen) else 0
+    if not isinstance(screen, UsersScreen) or screen.listing is None:
+        return 0
+    return len(screen.query_one("#users", Table).rows)
 
 
 def _listing(pilot: Pilot[int]) -> Listing:

@@ -128,7 +128,7 @@ class _Names:
     """The names in the user files that are asked for.
 
     Attributes:
-        of: By file, each as it is shown and as the log has it.
+        of: By file, as they are shown, with how the log has each.
         known: All of them, as the log has them, whoever is asked for.
         scope: The host names whose requests are meant.
     """
@@ -137,11 +137,11 @@ class _Names:
         files = UserFiles(deployment)
         self.hosts: Sequence[str] = files.hosts()
         wanted = self.hosts if asked.host is None else [asked.host]
-        self.of: dict[str, list[tuple[str, str]]] = {}
+        self.of: dict[str, dict[str, str]] = {}
         for host in wanted:
-            names = [display(line.name) for line in files.of(host).read().users()]
-            self.of[host] = [(name, spelt(name)) for name in names]
-        self.known = {log for names in self.of.values() for _, log in names}
+            names = (display(line.name) for line in files.of(host).read().users())
+            self.of[host] = {name: spelt(name) for name in names}
+        self.known = {log for names in self.of.values() for log in names.values()}
         self.scope = Scope() if asked.host is None else scope(asked.host, self.hosts)
 
 
@@ -152,7 +152,7 @@ def _people(
     gone: list[Person] = []
     for host, names in files.of.items():
         seen = deployment.activity.people(scope(host, files.hosts))
-        for name, log in names:
+        for name, log in names.items():
             one = seen.pop(log, None) or Person(log)
             if name == own or asked.name not in (None, name):
                 continue
