@@ -1,10 +1,9 @@
-"""What every command shares: the opened deployment, confirmation, passwords, ctrl-c."""
+"""What every command shares: the opened deployment, confirmation, ctrl-c."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import getpass
 import signal
 import sys
 import threading
@@ -23,22 +22,14 @@ from console.core.deployment import Deployment
 from console.core.errors import CancelledError, ConsoleError, UsageError
 from console.core.operations import OPERATIONS, Operation, Risk
 from console.core.progress import Progress
-from console.core.secrets import Secret, generate
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., None])
 
-LONGEST_PASSWORD_LINE = 4_096
 EVERYWHERE = "--deployment, --read-only, --yes and --quiet are understood here too."
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 JsonLines = Annotated[bool, typer.Option("--jsonl", help="One JSON document a line.")]
-PasswordStdin = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from one line of stdin.")
-]
-Generate = Annotated[
-    bool, typer.Option("--generate", help="Make a password up and print it once on stdout.")
-]
 
 
 @dataclass
@@ -242,88 +233,6 @@ def cancelling(hang_up: bool = True) -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def password(whose: str, from_stdin: bool, made_up: bool) -> Secret:
-    """A new password: from a pipe, made up, or asked for twice. It never comes in an argument.
-
-    Raises:
-        UsageError: There is no way to get one, or it cannot be used.
-    """
-    from console.core.users.names import check_password  # noqa: PLC0415  # first use
-
-    if from_stdin and made_up:
-        raise UsageError(
-            "--password-stdin and --generate cannot be had together", "Leave one of them out."
-        )
-    if made_up:
-        return generate()
-    secret = _from_pipe() if from_stdin else _asked(whose)
-    check_password(secret)
-    return secret
-
-
-def password_of(whose: str, from_stdin: bool) -> Secret:
-    """A password that there is already: from a pipe, or asked for once.
-
-    Raises:
-        UsageError: There is no way to get one.
-    """
-    if from_stdin:
-        return _from_pipe()
-    if not on_terminal():
-        raise UsageError("There is no terminal to ask for a password", "Give --password-stdin.")
-    try:
-        return Secret(getpass.getpass(f"Password of {whose}: ", stream=sys.stderr))
-    except EOFError:
-        raise CancelledError("Nothing was checked") from None
-
-
-def _from_pipe() -> Secret:
-    if sys.stdin.isatty():
-        raise UsageError(
-            "--password-stdin reads a pipe, and a terminal would show what is typed",
-            "Leave it out to be asked.",
-        )
-    line = sys.stdin.buffer.readline(LONGEST_PASSWORD_LINE)
-    if not line:
-        raise UsageError("There is no password on stdin", "Give it in one line.")
-    try:
-        return Secret(line.removesuffix(b"\n").removesuffix(b"\r").decode())
-    except UnicodeDecodeError:
-        # From None: the cause holds the bytes.
-        raise UsageError("The password on stdin is not UTF-8") from None
-
-
-def _asked(whose: str) -> Secret:
-    if not on_terminal():
-        raise UsageError(
-            "There is no terminal to ask for a password",
-            "Give --password-stdin, or --generate to have one made up.",
-        )
-    try:
-        first = getpass.getpass(f"New password of {whose}: ", stream=sys.stderr)
-        second = getpass.getpass("The same again: ", stream=sys.stderr)
-    except EOFError:
-        raise CancelledError("Nothing was changed") from None
-    if first != second:
-        raise UsageError("The two passwords differ", "Nothing was changed; do it again.")
-    return Secret(first)
-
-
-def show_generated(output: Output, secret: Secret, name: str) -> None:
-    """Print a made-up password, which cannot be shown again.
-
-    Raises:
-        ConsoleError: stdout is closed or full.
-    """
-    try:
-        output.secret(secret.reveal())
-    except OSError:
-        raise ConsoleError(
-            f"The password of {name} is set, but it could not be printed",
-            f"Set another one: mlflow-console users passwd {name}",
-        ) from None
 
 
 def absolute(path: str) -> Path:

@@ -10,17 +10,15 @@ from urllib.parse import urlsplit
 
 import typer
 
-from console.cli.context import (
+from console.cli.context import Json, JsonLines, Session, absolute, session, verb
+from console.cli.passwords import (
     Generate,
-    Json,
-    JsonLines,
+    Length,
+    NewPassword,
     PasswordStdin,
-    Session,
-    absolute,
-    password,
-    session,
+    Weak,
+    Words,
     show_generated,
-    verb,
 )
 from console.cli.tables import Cell, Column, Marked, Tone
 from console.core import audit as trail
@@ -29,7 +27,6 @@ from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, UsageError
 from console.core.format import exact
 from console.core.operations import OPERATIONS
-from console.core.secrets import Secret
 from console.core.settings import UsersSettings
 from console.core.stack.driver import State
 from console.core.stack.drivers import DRIVERS
@@ -103,11 +100,15 @@ def init(
     ] = None,
     password_stdin: PasswordStdin = False,
     generate: Generate = False,
+    length: Length = None,
+    words: Words = None,
+    weak: Weak = False,
 ) -> None:
     from console.core import setup  # noqa: PLC0415  # first use
 
     call = session(context)
-    if not user and (password_stdin or generate):
+    wanted = NewPassword(password_stdin, generate, length, words, weak)
+    if not user and wanted.said:
         raise UsageError("A password is for a user", "Name one with --user.")
     if not dry_run:
         call.refuse_when_read_only("deployment.init")
@@ -128,7 +129,10 @@ def init(
         call.confirm(
             OPERATIONS["deployment.init"], [plan.planned.readable], "Set it up all the same?"
         )
-    first = _first_user(user, password_stdin, generate)
+    first = None
+    if user:
+        users = plan.planned.settings.users
+        first = user, wanted.of(user, call.output, users, (plan.name, *names))
     call.work(
         lambda cancel: setup.create(plan, first, cancel),
         "What was made stays; the same command goes on from there.",
@@ -136,10 +140,6 @@ def init(
     if first and generate:
         show_generated(call.output, first[1], first[0])
     _what_now(call, plan.directory, user)
-
-
-def _first_user(user: str | None, from_stdin: bool, made_up: bool) -> tuple[str, Secret] | None:
-    return (user, password(user, from_stdin, made_up)) if user else None
 
 
 def _check_first(user: str) -> None:

@@ -7,17 +7,16 @@ from typing import Annotated
 
 import typer
 
-from console.cli.context import (
+from console.cli.context import Json, JsonLines, Session, session, verb
+from console.cli.passwords import (
     Generate,
-    Json,
-    JsonLines,
+    Length,
+    NewPassword,
     PasswordStdin,
-    Session,
-    password,
+    Weak,
+    Words,
     password_of,
-    session,
     show_generated,
-    verb,
 )
 from console.cli.tables import Cell, Column, Marked, Tone
 from console.cli.users_activity import activity
@@ -26,6 +25,7 @@ from console.core.errors import ConsoleError, UsageError
 from console.core.operations import OPERATIONS
 from console.core.users.importing import ImportPlan
 from console.core.users.names import check_name
+from console.core.users.passwords import familiar
 from console.core.users.user import User
 from console.core.users.user_files import SHARED
 from console.core.users.verify import Verdict
@@ -81,13 +81,15 @@ def _row(user: User) -> list[Cell]:
 
 @verb(app, "users.add")
 def add(
-    context: typer.Context, name: Name, password_stdin: PasswordStdin = False,
-    generate: Generate = False, host: Host = SHARED,
+    context: typer.Context, name: Name, *, password_stdin: PasswordStdin = False,
+    generate: Generate = False, length: Length = None, words: Words = None, weak: Weak = False,
+    host: Host = SHARED,
 ) -> None:  # fmt: skip
     call = session(context)
     deployment = call.to_change("users.add")
     check_name(name)
-    secret = password(name, password_stdin, generate)
+    wanted = NewPassword(password_stdin, generate, length, words, weak)
+    secret = wanted.of(name, call.output, deployment.settings.users, familiar(deployment))
     deployment.users.add(name, secret, host=host)
     if generate:
         show_generated(call.output, secret, name)
@@ -96,13 +98,15 @@ def add(
 
 @verb(app, "users.passwd")
 def passwd(
-    context: typer.Context, name: Name, password_stdin: PasswordStdin = False,
-    generate: Generate = False, host: Host = SHARED,
+    context: typer.Context, name: Name, *, password_stdin: PasswordStdin = False,
+    generate: Generate = False, length: Length = None, words: Words = None, weak: Weak = False,
+    host: Host = SHARED,
 ) -> None:  # fmt: skip
     call = session(context)
     deployment = call.to_change("users.passwd")
     check_name(name)
-    secret = password(name, password_stdin, generate)
+    wanted = NewPassword(password_stdin, generate, length, words, weak)
+    secret = wanted.of(name, call.output, deployment.settings.users, familiar(deployment))
     deployment.users.passwd(name, secret, host=host)
     if generate:
         show_generated(call.output, secret, name)

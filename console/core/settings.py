@@ -44,11 +44,13 @@ class UsersSettings(Table, frozen=True):
         bcrypt_cost: The base-2 logarithm of bcrypt's rounds for new passwords.
         service_user: The account of the console's own checks.
         activity_days: For how long what the access logs say of users is remembered.
+        generated_words: Of how many words a generated password is; 0 makes 20 characters.
     """
 
     bcrypt_cost: Annotated[int, msgspec.Meta(ge=4, le=17)] = 12
     service_user: str = "mlflow-console"
     activity_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 90
+    generated_words: Literal[0, 4, 5, 6, 7, 8, 9, 10, 11, 12] = 0
 
 
 class Settings(Table, frozen=True):

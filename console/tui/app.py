@@ -27,6 +27,7 @@ from console.tui.messages import Delivery, Live, Session
 from console.tui.modals.modal import Modal
 from console.tui.screens.opening import OpeningScreen
 from console.tui.statistics import Statistics
+from console.tui.widgets.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -380,6 +381,17 @@ class ConsoleApp(App[int], Caller):
         from console.tui.commands import commands  # noqa: PLC0415  # first use
 
         return commands(self)
+
+    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
+        """A picture of the screen, for whoever asks Textual for one; without secrets."""
+        shown = [facts for screen in self.screen_stack for facts in screen.query(Facts)]
+        for facts in shown:
+            facts.cover(True)
+        try:
+            return super().export_screenshot(title=title, simplify=simplify)
+        finally:
+            for facts in shown:
+                facts.cover(False)
 
     async def action_quit(self) -> None:
         """Leave; what runs on this machine goes on running."""

@@ -83,7 +83,7 @@ def test_global_options_go_to_the_front(given: list[str], first: list[str]) -> N
 def test_exit_codes(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, error: ConsoleError, code: int
 ) -> None:
-    def fails(_self: UsersService) -> None:
+    def fails(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(UsersService, "list", fails)
@@ -93,7 +93,7 @@ def test_exit_codes(
     assert "mend it" in result.err
 
 
-def _fails_badly(_self: UsersService, name: str, password: object) -> None:
+def _fails_badly(_self: UsersService, name: str, *_: object, **__: object) -> None:
     raise ValueError(name)
 
 
@@ -112,7 +112,7 @@ def test_no_traceback_holds_a_password(program: Cli, deployment: Deployment) -> 
     deployment.paths.users.unlink()
     deployment.paths.users.mkdir()
     result = program(
-        "users", "add", "bob", "--password-stdin", stdin=b"hunter2\n",
+        "users", "add", "bob", "--password-stdin", "--weak", stdin=b"hunter2\n",
         env={"MLFLOW_CONSOLE_DEBUG": "1"},
     )  # fmt: skip
     assert result.code == 1

@@ -67,7 +67,8 @@ def test_init_where_something_is(cli: Cli, deployment: Deployment, tmp_path: Pat
     [
         ["--driver", "podman"], ["--port", "0"], ["--port", "many"], ["--host", "no host"],
         ["--generate"], ["--password-stdin"], ["--user", "a:b", "--generate"],
-        ["--user", "mlflow-console", "--generate"],
+        ["--user", "mlflow-console", "--generate"], ["--words", "6"], ["--weak"],
+        ["--user", "bob", "--words", "6"], ["--user", "bob", "--generate", "--length", "5"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -75,6 +76,19 @@ def test_init_with_nonsense(cli: Cli, tmp_path: Path, arguments: list[str]) -> N
     result = cli("init", str(tmp_path / "new"), *arguments)
     assert result.code == 2
     assert not (tmp_path / "new").exists()
+
+
+def test_the_first_user_gets_no_weak_password(program: Cli, tmp_path: Path) -> None:
+    new = tmp_path / "gpulab"
+    for password in (b"hunter2\n", b"gpulab2024\n", b"brzezinska81\n", b"wqzkhost77\n"):
+        result = program(
+            "init", str(new), "--user", "brzezinska", "--host", "wqzkhost.example",
+            "--password-stdin", stdin=password,
+        )  # fmt: skip
+        assert result.code == 2
+        assert "--weak" in result.err
+        assert password.decode().strip() not in result.err
+        assert not new.exists()
 
 
 def test_deployments(cli: Cli, deployment: Deployment, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from console.core.deployment import Deployment
 
-LATE = {"apprise", "mlflow", "docker", "minio", "pymysql", "textual"}
+LATE = {"apprise", "mlflow", "docker", "minio", "pymysql", "textual", "xkcdpass", "zxcvbn"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,10 +77,10 @@ def test_junk_lines_are_named_and_kept(cli: Cli, deployment: Deployment) -> None
 def test_password_from_stdin_loses_its_line_end_only(
     program: Cli, deployment: Deployment, end: bytes
 ) -> None:
-    result = program("users", "add", "bob", "--password-stdin", stdin=b"  spa ced " + end)
+    result = program("users", "add", "bob", "--password-stdin", stdin=b"  spa ced out " + end)
     assert (result.code, result.out) == (0, "")
     assert f"bob can log in at http://127.0.0.1:{min(deployment.driver.ports)}" in result.err
-    assert _accepts(deployment, "bob", "  spa ced ")
+    assert _accepts(deployment, "bob", "  spa ced out ")
 
 
 @pytest.mark.parametrize("stdin", [b"", b"\n", b"\xff\xfe\n", b"x" * 5000 + b"\n"])
@@ -98,11 +99,114 @@ def test_generated_password_is_the_only_data(program: Cli, deployment: Deploymen
     assert _accepts(deployment, "bob", result.out.strip())
 
 
+@pytest.mark.parametrize("verb", ["add", "passwd"])
+@pytest.mark.parametrize(
+    ("options", "pattern"),
+    [
+        ((), r"[a-zA-Z2-9]{20}"), (("--length", "12"), r"[a-zA-Z2-9]{12}"),
+        (("--length", "72"), r"[a-zA-Z2-9]{72}"), (("--words", "4"), r"[a-z]+(-[a-z]+){3}"),
+        (("--words", "12"), r"[a-z]+(-[a-z]+){11}"),
+    ],
+)  # fmt: skip
+def test_generated_as_it_was_asked_for(
+    cli: Cli, deployment: Deployment, verb: str, options: tuple[str, ...], pattern: str
+) -> None:
+    name = "bob" if verb == "add" else "alice"
+    made = cli("users", verb, name, "--generate", *options).out.removesuffix("\n")
+    assert re.fullmatch(pattern, made)
+    assert _accepts(deployment, name, made)
+
+
+def test_generated_as_the_deployment_has_them(cli: Cli, deployment: Deployment) -> None:
+    path = deployment.paths.settings
+    path.write_text(path.read_text().replace("generated_words = 0", "generated_words = 5"))
+    assert cli("users", "add", "bob", "--generate").out.count("-") == 4
+    assert cli("users", "add", "eve", "--generate", "--words", "7").out.count("-") == 6
+    assert len(cli("users", "add", "joe", "--generate", "--length", "30").out) == 31
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--generate", "--length", "11"), "12 to 72 characters, not 11"),
+        (("--generate", "--words", "13"), "4 to 12 words, not 13"),
+        (("--generate", "--words", "0"), "4 to 12 words, not 0"),
+        (("--generate", "--words", "6", "--length", "20"), "cannot be had together"),
+        (("--generate", "--password-stdin"), "cannot be had together"),
+        (("--words", "6"), "are for --generate"),
+        (("--password-stdin", "--length", "20"), "are for --generate"),
+        (("--generate", "--words", "six"), "--words"),
+    ],
+)
+def test_what_cannot_be_generated(
+    cli: Cli, deployment: Deployment, options: tuple[str, ...], words: str
+) -> None:
+    result = cli("users", "add", "bob", *options)
+    assert (result.code, result.out) == (2, "")
+    assert words in result.err
+    assert "bob" not in _names(deployment)
+
+
+def test_a_weak_password_is_refused_with_the_reason(program: Cli, deployment: Deployment) -> None:
+    for verb, name in (("add", "bob"), ("passwd", "alice")):
+        weak = ("users", verb, name, "--password-stdin")
+        result = program(*weak, stdin=b"hunter2\n")
+        assert (result.code, result.out) == (2, "")
+        assert "this is a very common password" in result.err
+        assert "--weak" in result.err
+        assert "hunter2" not in result.err
+        assert not _accepts(deployment, name, "hunter2")
+        assert program(*weak, "--weak", stdin=b"hunter2\n").code == 0
+        assert _accepts(deployment, name, "hunter2")
+    assert program("users", "passwd", "bob", "--password-stdin", "--weak").code == 2  # an empty one
+
+
+def test_names_of_user_deployment_and_host_are_weak(program: Cli, deployment: Deployment) -> None:
+    path = deployment.paths.settings
+    path.write_text(path.read_text().replace("host_names = []", 'host_names = ["wqzkhost.lab"]'))
+    for password in (b"brzezinska81\n", b"wqzkhost77\n"):
+        result = program("users", "add", "brzezinska", "--password-stdin", stdin=password)
+        assert result.code == 2
+        assert "a name of the user or of the server" in result.err
+
+
+def test_a_fair_password_is_taken_with_a_word_of_warning(
+    program: Cli, deployment: Deployment
+) -> None:
+    result = program("users", "add", "bob", "--password-stdin", stdin=b"Sommer2024\n")
+    assert (result.code, result.out) == (0, "")
+    assert "This password is fair" in result.err
+    assert "Sommer2024" not in result.err
+    assert _accepts(deployment, "bob", "Sommer2024")
+
+
+def test_a_password_is_in_no_file_and_no_output(program: Cli, deployment: Deployment) -> None:
+    told: list[str] = []
+    for options in ((), ("--weak",)):
+        for verb in ("add", "add", "passwd"):  # the second one fails
+            arguments = ("users", verb, "bob", "--password-stdin", *options)
+            result = program(*arguments, stdin=b"hunter2\n", env={"MLFLOW_CONSOLE_DEBUG": "1"})
+            told += [result.out, result.err]
+    made = program("users", "passwd", "bob", "--generate", "--words", "6").out.strip()
+    told += [path.read_text() for path in deployment.directory.rglob("*") if path.is_file()]
+    trail = deployment.paths.audit.read_text()
+    assert trail in told
+    assert "users.passwd" in trail
+    for password in ("hunter2", made):
+        assert not [each for each in told if password in each]
+
+
 def test_passwd(program: Cli, deployment: Deployment) -> None:
-    assert program("users", "passwd", "alice", "--password-stdin", stdin=b"queen\n").code == 0
-    assert _accepts(deployment, "alice", "queen")
+    assert (
+        program("users", "passwd", "alice", "--password-stdin", stdin=b"queen of hearts\n").code
+        == 0
+    )
+    assert _accepts(deployment, "alice", "queen of hearts")
     assert not _accepts(deployment, "alice", "wonderland")
-    assert program("users", "passwd", "nobody", "--password-stdin", stdin=b"queen\n").code == 2
+    assert (
+        program("users", "passwd", "nobody", "--password-stdin", stdin=b"queen of hearts\n").code
+        == 2
+    )
 
 
 def test_without_terminal_the_ways_are_named(program: Cli, deployment: Deployment) -> None:
@@ -125,12 +229,12 @@ def test_prompts_twice_on_a_terminal(
 ) -> None:
     there = terminal("users", "add", "bob")
     there.expect("New password of bob: ")
-    there.type("hunter2\n")
+    there.type("correct horse\n")
     there.expect("The same again: ")
-    there.type("hunter2\n")
+    there.type("correct horse\n")
     assert there.close() == 0
-    assert "hunter2" not in there.seen
-    assert _accepts(deployment, "bob", "hunter2")
+    assert "correct horse" not in there.seen
+    assert _accepts(deployment, "bob", "correct horse")
 
 
 def test_different_passwords_change_nothing(
@@ -224,7 +328,7 @@ def test_disable_enable_rename_and_undo(cli: Cli, deployment: Deployment) -> Non
 
 
 def test_check_tells_by_its_exit_code(program: Cli) -> None:
-    program("users", "passwd", "alice", "--password-stdin", stdin=b"pw\n")
+    program("users", "passwd", "alice", "--weak", "--password-stdin", stdin=b"pw\n")
     right = program("users", "check", "alice", "--password-stdin", stdin=b"pw\n")
     assert (right.code, right.out) == (0, "")
     wrong = program("users", "check", "alice", "--password-stdin", stdin=b"other\n")

@@ -138,18 +138,19 @@ async def test_users_are_told_apart() -> None:
         assert column(app, "#users", 6) == ["", "", "", "weak", "disabled", ""]
         assert column(app, "#users", 7)[5] == "the console's own checks"
         assert column(app, "#users", 8)[1:3] == ["10.0.0.7", "9 addresses"]
-        assert said(app, "#sum") == "5 users   ! 1 weak   1 disabled"
-        assert said(app, "#notes").endswith("The logs cover all 30 days.")
+        assert said(app, "#sum") == "5 users   ! 1 weak   1 disabled   logs cover all 30 days"
         assert "Unknown names tried: root 214 from 203.0.113.9" in said(app, "#notes")
 
 
 async def test_a_user_is_added_with_a_typed_password() -> None:
     fake = Fake()
     async with opened(fake) as (app, pilot):
-        await press(pilot, "3", "a", *"dora", "enter", *"pass1", "enter", *"pass2", "enter")
+        await press(
+            pilot, "3", "a", *"dora", "enter", *"steep-horse1", "enter", *"steep-horse2", "enter"
+        )
         assert said(app, "#wrong") == "✗ The two passwords differ"
         await press(pilot, "backspace", "1", "enter")
-        assert fake.users.passwords == {"dora": "pass1"}
+        assert fake.users.passwords == {"dora": "steep-horse1"}
         assert "dora" in column(app, "#users", 0)
 
 
@@ -161,7 +162,6 @@ async def test_a_generated_password_is_shown_once() -> None:
         assert said(app, "#password") == fake.users.passwords["alice"]
         await press(pilot, "y", "escape")
         assert app.clipboard == fake.users.passwords["alice"]
-        assert any("Sent to your terminal" in each for each in toasts(app))
 
 
 async def test_only_the_confirmed_list_goes() -> None:

@@ -230,7 +230,7 @@ async def test_a_stack_that_does_not_come_up_is_there_all_the_same(core: Core) -
         await press(pilot, "escape")
         assert isinstance(app.screen, PasteModal)  # the made-up password is on no other page
         assert "does not run yet" in said(app, "#dialog-title")
-        assert "…" not in "".join(app.screen.lines)
+        assert "…" not in said(app, "#lines")
         await press(pilot, "escape")
         assert isinstance(app.screen, HomeScreen)
 
@@ -254,4 +254,37 @@ async def test_the_consoles_own_user_is_no_first_user(core: Core) -> None:
         app.screen.query_one("#user", Input).value = "mlflow-console"
         await press(pilot, "ctrl+s")
         assert "console's own user" in said(app, "#wrong")
+        assert core.planned == []
+
+
+async def test_a_weak_password_of_the_first_user_is_taken_at_the_second_time(core: Core) -> None:
+    async with first_start() as (app, pilot):
+        app.screen.query_one("#password", Input).value = "hunter2"
+        app.screen.query_one("#again", Input).value = "hunter2"
+        await press(pilot, "ctrl+s")
+        assert "Too easy to guess: this is a very common password" in said(app, "#wrong")
+        assert said(app, "#strength").startswith("✗ weak")
+        assert core.planned == []
+        await press(pilot, "ctrl+s")
+        assert isinstance(app.screen, PasteModal)
+        assert "hunter2" not in said(app, "#lines")
+
+
+async def test_names_of_user_and_folder_make_a_weak_password(core: Core) -> None:
+    async with first_start() as (app, pilot):
+        app.screen.query_one("#directory", Input).value = "/srv/wqzkhost"
+        app.screen.query_one("#user", Input).value = "brzezinska"
+        for password in ("wqzkhost77", "brzezinska81"):
+            app.screen.query_one("#password", Input).value = password
+            app.screen.query_one("#again", Input).value = password
+            await press(pilot, "ctrl+s")
+            assert "a name of the user or of the server" in said(app, "#wrong")
+        assert core.planned == []
+
+
+async def test_a_password_typed_once_is_not_made_up(core: Core) -> None:
+    async with first_start() as (app, pilot):
+        app.screen.query_one("#again", Input).value = "steep-horse1"
+        await press(pilot, "ctrl+s")
+        assert said(app, "#wrong") == "✗ The two passwords differ"
         assert core.planned == []

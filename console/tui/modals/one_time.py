@@ -13,6 +13,8 @@ from console.core.text import clean
 from console.tui.modals.modal import Modal
 from console.tui.widgets.facts import Facts
 
+SENT = "Sent; your terminal may refuse it (tmux needs set-clipboard on)"
+
 
 class OneTimeModal(Modal[None]):
     """Shows a password until the dialog is left; it is kept nowhere."""
@@ -27,10 +29,12 @@ class OneTimeModal(Modal[None]):
         self.password = password
 
     def compose_body(self) -> Iterable[Widget]:
-        yield Facts((self.password.reveal(), "bold"), id="password")
-        yield Facts("")
+        yield Facts((self.password.reveal(), "secret"), id="password")
+        yield Facts(id="sent")
         yield Facts(("! ", "warn"), "It is shown this once and kept nowhere.")
         yield Facts(("y", "accent"), " Copy   ", ("escape", "accent"), " Close", classes="keys")
 
     def action_copy(self) -> None:
-        self.send(self.password.reveal())
+        """Send it to the terminal, which alone knows whether it takes it."""
+        self.app.copy_to_clipboard(self.password.reveal())
+        self.query_one("#sent", Facts).show(("✓ ", "ok"), SENT)

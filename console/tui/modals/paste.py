@@ -34,26 +34,30 @@ class PasteModal(Modal[None]):
     def __init__(self, created: Created, up: bool) -> None:
         name = clean(created.session.deployment.name, 60)
         super().__init__(f"✓ {name} is up" if up else f"! {name} is set up and does not run yet")
-        password = created.password
+        self.password = created.password
         self.up = up
-        self.generated = password is not None
         self.port = urlsplit(created.url).port or 80
         self.lines = (
             f"export MLFLOW_TRACKING_URI={created.url}",
             f"export MLFLOW_TRACKING_USERNAME={created.user}",
-            "export MLFLOW_TRACKING_PASSWORD=" + (password.reveal() if password else "…"),
+            "export MLFLOW_TRACKING_PASSWORD=",
         )
 
     def compose_body(self) -> Iterable[Widget]:
         if not self.up:
             yield Facts(("u", "accent"), " on Home brings it up; nothing has to be typed again.\n")
         yield Facts("Paste this where your training runs:")
-        yield Facts(("\n".join(clean(line, 300) for line in self.lines), "accent"), id="lines")
-        if self.generated:
+        lines = "\n".join(clean(line, 300) for line in self.lines)
+        yield Facts((lines, "accent"), (self._password, "secret"), id="lines")
+        if self.password is not None:
             yield Facts(("! ", "warn"), "The password is shown this once and kept nowhere.")
         there = f"{self.port}:localhost:{self.port} {clean(self.console.who, 60)}"
         yield Facts((f"From another machine, first: ssh -L {there}", "dim"))
         yield Facts(("y", "accent"), " Copy   ", ("enter", "accent"), " Go to Home", classes="keys")
 
     def action_copy(self) -> None:
-        self.send("\n".join(self.lines))
+        self.send("\n".join(self.lines) + self._password)
+
+    @property
+    def _password(self) -> str:
+        return "…" if self.password is None else self.password.reveal()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -13,12 +14,15 @@ from textual.widget import Widget
 from textual.widgets import Button, Label
 
 from console.core.errors import ConsoleError
-from console.core.secrets import Secret, generate
+from console.core.secrets import Secret
 from console.core.text import clean
-from console.core.users.names import check_name, check_password
+from console.core.users import passwords
+from console.core.users.names import check_name
 from console.tui.modals.modal import Modal
 from console.tui.widgets.facts import Facts
-from console.tui.widgets.form import Field, Form
+from console.tui.widgets.form import Field
+from console.tui.widgets.meter import Judge, Meter
+from console.tui.widgets.password_form import PasswordForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Login:
     generated: bool
 
 
-class UserFormModal(Modal[Login], Form):
+class UserFormModal(Modal[Login], PasswordForm):
     """Asks for a user.
 
     Args:
@@ -44,6 +48,8 @@ class UserFormModal(Modal[Login], Form):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+g", "generate", "Generate", id="user.generate",
                 tooltip="Make up a password and show it once"),
+        Binding("ctrl+o", "generate_words", "Generate words", id="user.generate-words",
+                tooltip="Make up a password of words, which are read aloud more easily"),
     ]  # fmt: skip
 
     def __init__(self, name: str = "") -> None:
@@ -59,13 +65,15 @@ class UserFormModal(Modal[Login], Form):
             yield Field(id="password", password=True, compact=True)
             yield Label("again")
             yield Field(id="again", password=True, compact=True)
+            yield Meter()
         yield Facts(id="wrong", classes="wrong")
         with Horizontal(classes="buttons"):
             yield Button("Save", id="save", compact=True)
             yield Button("Generate a password", id="generate", compact=True)
+            yield Button("of words", id="generate-words", compact=True)
         yield Facts(
-            ("enter", "accent"), " Save   ", ("^g", "accent"), " Generate a password   ",
-            ("escape", "accent"), " Cancel", classes="keys",
+            ("enter", "accent"), " Save   ", ("^g", "accent"), " Generate   ",
+            ("^o", "accent"), " of words   ", ("escape", "accent"), " Cancel", classes="keys",
         )  # fmt: skip
 
     @on(Button.Pressed, "#save")
@@ -74,25 +82,47 @@ class UserFormModal(Modal[Login], Form):
 
     def filled_in(self) -> None:
         """Save what was typed, or say what is wrong with it."""
-        typed = self.query_one("#password", Field).value
-        if typed != self.query_one("#again", Field).value:
-            self._wrong("The two passwords differ")
+        try:
+            check_name(self._typed_name)
+            password = self.typed_password()
+        except ConsoleError as error:
+            self.wrong(error)
             return
-        self._leave(Secret(typed), generated=False)
+        login = Login(self._typed_name, password, generated=False)
+        self.when_strong(password, partial(self.dismiss, login))
 
     @on(Button.Pressed, "#generate")
     def action_generate(self) -> None:
-        self._leave(generate(), generated=True)
+        """Make a password up as this deployment has them."""
+        self._generate(self._usual_words)
 
-    def _leave(self, password: Secret, generated: bool) -> None:
-        name = self.person or self.query_one("#name", Field).value
+    @on(Button.Pressed, "#generate-words")
+    def action_generate_words(self) -> None:
+        """Make one up of words."""
+        self._generate(self._usual_words or passwords.USUAL_WORDS)
+
+    def _generate(self, words: int | None) -> None:
         try:
-            check_name(name)
-            check_password(password)
+            check_name(self._typed_name)
         except ConsoleError as error:
-            self._wrong(error.message)
+            self.wrong(error)
             return
-        self.dismiss(Login(name, password, generated))
+        self.dismiss(Login(self._typed_name, passwords.generate(words=words), generated=True))
 
-    def _wrong(self, words: str) -> None:
-        self.query_one("#wrong", Facts).show(f"✗ {clean(words)}")
+    @property
+    def _usual_words(self) -> int | None:
+        return self.console.deployment.settings.users.generated_words or None
+
+    @property
+    def _typed_name(self) -> str:
+        return self.person or self.query_one("#name", Field).value
+
+    def judge(self) -> Judge:
+        name, deployment = self._typed_name, self.console.deployment
+        return lambda password: passwords.strength(
+            password, (name, *passwords.familiar(deployment))
+        )
+
+    def wrong(self, error: ConsoleError) -> None:
+        words = f"{error.message}. {error.hint}" if error.hint else error.message
+        self.query_one("#wrong", Facts).show(f"✗ {clean(words, 400)}")

@@ -19,16 +19,17 @@ from textual.widgets import Button, Footer, Label
 
 from console.core.errors import ConsoleError, UsageError
 from console.core.progress import Progress
-from console.core.secrets import Secret, generate
 from console.core.settings import UsersSettings
 from console.core.setup import Plan
 from console.core.text import clean
-from console.core.users.names import check_name, check_password
-from console.tui.caller import Caller
+from console.core.users import passwords
+from console.core.users.names import check_name
 from console.tui.opening import Created, Wishes, engine_found, plan, set_up
 from console.tui.widgets.choice import Choice, Option
 from console.tui.widgets.facts import Facts
-from console.tui.widgets.form import Field, Form
+from console.tui.widgets.form import Field
+from console.tui.widgets.meter import Judge, Meter
+from console.tui.widgets.password_form import PasswordForm
 
 if TYPE_CHECKING:
     from console.tui.app import ConsoleApp
@@ -44,7 +45,7 @@ OPTIONS = (
 WHERE = {EMBEDDED: "Where its data goes", COMPOSE: "Its folder"}
 
 
-class FirstStartScreen(Form, Caller):
+class FirstStartScreen(PasswordForm):
     """Asks where, what runs it and for whom; then sets it up."""
 
     CSS_PATH = "first_start.tcss"
@@ -84,7 +85,8 @@ class FirstStartScreen(Form, Caller):
                 "Password",
                 Field(password=True, placeholder="empty: made up, and shown once", id="password"),
             )
-            yield _field("Password again", Field(password=True, id="again"), last=True)
+            yield _field("Password again", Field(password=True, id="again"))
+            yield Meter()
             yield Facts(id="wrong", classes="wrong")
             with Horizontal(classes="buttons"):
                 yield Button("Set it up", id="set-up", compact=True)
@@ -138,21 +140,29 @@ class FirstStartScreen(Form, Caller):
         try:
             wishes = self._wishes()
         except ConsoleError as error:
-            self._wrong(error)
+            self.wrong(error)
             return
+        if wishes.generated:
+            self._plan(wishes)
+        else:
+            self.when_strong(wishes.password, partial(self._plan, wishes))
+
+    def _plan(self, wishes: Wishes) -> None:
         self._say("Checking…")
-        self.ask(partial(plan, wishes), partial(self._go, wishes), self._wrong, group="plan")
+        self.ask(partial(plan, wishes), partial(self._go, wishes), self.wrong, group="plan")
+
+    def judge(self) -> Judge:
+        typed = {field.id: field.value for field in self.query(Field)}
+        familiar = typed["user"], Path(typed["directory"]).name
+        return lambda password: passwords.strength(password, familiar)
 
     def _wishes(self) -> Wishes:
         typed = {field.id: field.value for field in self.query(Field)}
         check_name(typed["user"])
         if typed["user"] == UsersSettings().service_user:
             raise UsageError(f"{typed['user']} is the console's own user: choose another name")
-        if typed["password"] != typed["again"]:
-            raise UsageError("The two passwords differ")
-        generated = not typed["password"]
-        password = generate() if generated else Secret(typed["password"])
-        check_password(password)
+        generated = not typed["password"] and not typed["again"]
+        password = passwords.generate() if generated else self.typed_password()
         where = typed["directory"].strip()
         if not where:
             raise UsageError("Say which folder it gets")
@@ -205,7 +215,7 @@ class FirstStartScreen(Form, Caller):
         if self.failed is not None:
             app.show_error(self.failed)
 
-    def _wrong(self, error: ConsoleError) -> None:
+    def wrong(self, error: ConsoleError) -> None:
         hint = f"\n  {clean(error.hint, 300)}" if error.hint else ""
         self._say(f"✗ {clean(error.message, 300)}{hint}")
 
