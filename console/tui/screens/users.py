@@ -178,11 +178,11 @@ class UsersScreen(UsersVerbs):
         self._show_notes()
 
     def _sum(self, found: Listing, shown: int) -> list[Part]:
-        everybody = fmt.plural(found.people, "user")
+        everybody, covers = fmt.plural(found.people, "user"), found.covers
         parts: list[Part] = [(everybody, "bold")]
         if self.only_unseen:
             away = f"{fmt.count(found.unseen)} of {everybody} not seen for {UNSEEN_DAYS} days"
-            parts = [(away, "bold"), (f"   {found.covers}", "dim")]
+            parts, covers = [(away, "bold")], found.covers_unseen
         else:
             if found.weak:
                 parts += ["   ", (f"! {found.weak:,} weak", "warn")]
@@ -190,7 +190,7 @@ class UsersScreen(UsersVerbs):
                 parts.append(f"   {found.disabled:,} disabled")
         if self.wanted:
             parts.append(f"   {fmt.count(shown)} shown")
-        return parts
+        return [*parts, (f"   {covers}" if covers else "", "dim")]
 
     def _empty(self) -> str:
         if self.wanted:

@@ -68,9 +68,9 @@ class Listing:
         people: How many there are but the console's own account.
         weak, disabled: How many of all.
         unseen: How many are proven not to have been seen for `UNSEEN_DAYS`.
-        covers: How much of these days the logs cover; "" before they were read.
-        notes: Names that no file holds, how much of the figures' days the logs cover, and why it is
-            not more.
+        covers: How much of the figures' time the logs cover; "" before they were read.
+        covers_unseen: How much of `UNSEEN_DAYS`.
+        notes: Names that no file holds, and why the newest lines are not read.
     """
 
     rows: dict[str, UserRow]
@@ -79,6 +79,7 @@ class Listing:
     disabled: int
     unseen: int
     covers: str
+    covers_unseen: str
     notes: tuple[str, ...]
 
     def wanted(self, text: str, only_unseen: bool) -> list[UserRow]:
@@ -116,7 +117,8 @@ def listing(users: Sequence[User], found: Report | None) -> Listing:
         weak=sum(each.weak for each in everybody),
         disabled=sum(not each.enabled for each in everybody),
         unseen=sum(row.unseen is True for row in rows.values()),
-        covers=found.coverage.last(UNSEEN_DAYS).sentence if found else "",
+        covers=found.covers if found else "",
+        covers_unseen=found.coverage.last(UNSEEN_DAYS).sentence if found else "",
         notes=tuple(_notes(found)) if found else (),
     )
 
@@ -132,10 +134,9 @@ def _away(user: User, person: Person | None, found: Report | None) -> bool | Non
 
 
 def _notes(found: Report) -> Iterator[str]:
-    """What the log says that is no user's, and how much of the time it covers."""
+    """What the log says that is no user's."""
     if found.tried:
         yield f"Unknown names tried: {_tried(found.tried)}"
-    yield f"The {found.covers}."
     if found.note:
         yield clean(found.note)
 
