@@ -14,7 +14,7 @@ import msgspec
 from console.core.deployment import Deployment
 from console.core.doctor.service import Examination
 from console.core.errors import ConsoleError, UsageError
-from console.core.experiments.service import Experiment, Page, Run
+from console.core.experiments.service import Experiment, Page, Run, Totals
 from console.core.progress import Progress
 from console.core.secrets import Secret
 from console.core.settings import PersonSettings, UsersSettings
@@ -428,6 +428,11 @@ class FakeExperiments:
         if self.fails is not None:
             raise self.fails
         return list(self.experiments)
+
+    def totals(self) -> Totals:
+        known = [each for each in self.list() if each.runs is not None]
+        times = [each.updated_at for each in known if each.updated_at]
+        return Totals(len(self.experiments), sum(each.runs or 0 for each in known), max(times))
 
     def show(self, experiment: str) -> Experiment:
         return next(each for each in self.experiments if each.experiment_id == experiment)

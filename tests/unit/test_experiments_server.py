@@ -24,6 +24,7 @@ import pytest
 
 from console.core.deployment import Deployment
 from console.core.errors import UsageError
+from console.core.experiments.service import Totals
 from console.core.settings import ServerSettings, Settings
 from console.core.stack.places import Folder, SqliteFile
 from console.core.storage.service import Amount
@@ -197,6 +198,18 @@ def test_without_the_database_there_are_no_counts(
     other.paths.service_secret.parent.mkdir()
     other.paths.service_secret.write_text("secret")
     assert other.experiments.show(made["alpha"]).runs is None
+    assert other.experiments.totals() == Totals(experiments=4)
+
+
+def test_the_totals_need_no_client(
+    dep: Deployment, made: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = dep.experiments.list()
+    monkeypatch.setattr(dep.experiments, "list", None)
+    totals = dep.experiments.totals()
+    assert totals.experiments == len(listed)
+    assert totals.runs == sum(each.runs or 0 for each in listed)
+    assert recent(totals.last)
 
 
 def test_runs(dep: Deployment, made: dict[str, str]) -> None:

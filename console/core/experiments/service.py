@@ -40,6 +40,21 @@ class Experiment:
     tags: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What there is of active experiments.
+
+    Attributes:
+        experiments: Their number.
+        runs: The number of their active runs; None when the database cannot be asked.
+        last: When the latest of those began or ended.
+    """
+
+    experiments: int
+    runs: int | None = None
+    last: datetime | None = None
+
+
 class ExperimentsService:
     """The experiments."""
 
@@ -71,6 +86,25 @@ class ExperimentsService:
         counts = self._counts()
         experiments = [_counted(experiment, counts) for experiment in found.values()]
         return sorted(experiments, key=lambda each: each.updated_at or _NEVER, reverse=True)
+
+    def totals(self) -> Totals:
+        """How much there is: by the database, and by MLflow's client where that is no help.
+
+        The client takes the better part of a second and 40 MB.
+
+        Raises:
+            UnreachableError: Neither the database nor the server answers.
+        """
+        try:
+            roots = self.deployment.database.roots()
+            counts = self.deployment.database.run_counts().values()
+        except ConsoleError:
+            return Totals(len(self.list()))
+        return Totals(
+            sum(each.lifecycle_stage == "active" for each in roots),
+            sum(each.runs for each in counts),
+            max((each.last for each in counts if each.last), default=None),
+        )
 
     @operation("experiments.show")
     def show(self, experiment: str) -> Experiment:

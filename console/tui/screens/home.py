@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from console.core import format as fmt
 from console.core.errors import ConsoleError
-from console.core.experiments.service import Experiment
+from console.core.experiments.service import Totals
 from console.core.stack.driver import Finding, Service, Severity, State
 from console.core.stack.status import Status
 from console.core.storage.service import Usage
@@ -229,20 +229,18 @@ class HomeScreen(AreaScreen):
         self.query_one("#users", Facts).show(*parts)
 
     def _count_experiments(self) -> None:
-        self.ask(self.deployment.experiments.list, self._show_experiments,
+        self.ask(self.deployment.experiments.totals, self._show_experiments,
                  lambda error: self._unknown("experiments", "Experiments", error),
                  group="experiments")  # fmt: skip
 
-    def _show_experiments(self, experiments: list[Experiment]) -> None:
-        known = [each.runs for each in experiments if each.runs is not None]
+    def _show_experiments(self, totals: Totals) -> None:
         parts: list[Part] = [
-            ("Experiments", "bold"), "\n", fmt.plural(len(experiments), "experiment"),
+            ("Experiments", "bold"), "\n", fmt.plural(totals.experiments, "experiment"),
         ]  # fmt: skip
-        if known:
-            parts.append(f", {fmt.plural(sum(known), 'run')}")
-        last = [each.updated_at for each in experiments if each.updated_at]
-        if last:
-            parts.append((f"\nlast activity {fmt.when(max(last))}", "dim"))
+        if totals.runs is not None:
+            parts.append(f", {fmt.plural(totals.runs, 'run')}")
+        if totals.last is not None:
+            parts.append((f"\nlast activity {fmt.when(totals.last)}", "dim"))
         self.query_one("#experiments", Facts).show(*parts)
 
     def show_usage(self, live: Live[Usage]) -> None:
