@@ -183,10 +183,11 @@ def test_a_real_server_writes_it(server: Server) -> None:
     token = base64.b64encode(b"alice:geheim").decode()
     wrong = base64.b64encode(b"alice:not-this").decode()
     port = server.port
+    path = "/api/2.0/mlflow/experiments/get?experiment_id=0&by=this-test"
     for each in (token, wrong):
         asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         headers = {"Authorization": f"Basic {each}"}
-        asking.request("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0", headers=headers)
+        asking.request("GET", path, headers=headers)
         assert asking.getresponse().status == (200 if each == token else 401)
         asking.close()
     deadline = time.monotonic() + 20
@@ -195,7 +196,7 @@ def test_a_real_server_writes_it(server: Server) -> None:
         lines = log.read_bytes().splitlines() if log.exists() else []
         read = [access_log.tabs(line) for line in lines]
         assert None not in read
-        found = [each for each in read if each and each.path.endswith(b"experiment_id=0")]
+        found = [each for each in read if each and each.path == path.encode()]
         time.sleep(0.1)
     # The line of an answer comes when all of it is sent, which the client does not wait for.
     refused, right = sorted(found[-2:], key=lambda each: each.status, reverse=True)

@@ -241,7 +241,7 @@ def test_it_runs_in_three_processes_that_talk_to_nobody(server: Server, client: 
     for process in family:
         for connection in process.net_connections():
             assert connection.laddr.ip == "127.0.0.1"
-            assert not connection.raddr or connection.raddr.ip == "127.0.0.1"
+            assert not connection.raddr or connection.raddr.ip.startswith("127.")
 
 
 def test_no_password_is_in_the_log(server: Server, client: Client) -> None:
