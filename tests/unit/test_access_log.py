@@ -162,6 +162,11 @@ def test_what_needs_no_password_is_nobodys() -> None:
     assert not digest.faces
 
 
+def test_a_refusal_where_others_need_no_password_is_one() -> None:
+    digest = digested(line(path=b"/version", user=b"root", status=401))
+    assert [who[1] for who in digest.attempts] == ["root"]
+
+
 def test_the_service_user_and_nobody_are_no_people() -> None:
     digest = digested(
         line(user=b"mlflow-console"), line(user=b"-"), line(user=b"", status=401),

@@ -197,7 +197,7 @@ class Digest:
                 self.bad += 1
             return
         base = request.path.partition(b"?")[0]
-        if base in OPEN:
+        if base in OPEN and request.status != b"401":
             request = request._replace(user=NOBODY[0])
         elif calls.deletes(request.method, base) and request.status != b"401":
             self._delete(request)

@@ -11,7 +11,8 @@ from console.core.users.durations import BUCKETS
 HOUR = 3600
 MOST = 50_000  # entries of one dictionary
 MOST_ENDPOINTS = 500
-OPEN = frozenset({b"/health", b"/version"})  # need no password, so they prove nothing
+# They need no password behind every proxy, so an answer proves nothing; a refusal does.
+OPEN = frozenset({b"/health", b"/version"})
 _ARTIFACTS = b"/mlflow-artifacts/artifacts/"
 
 
