@@ -94,7 +94,11 @@ def write_atomic(
             before = path.stat()
         except FileNotFoundError:
             before = None
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        except OSError as error:
+            error.filename = path.parent  # and no name that nobody has ever seen
+            raise
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.errors import BusyError, DiskFullError
+from console.core.errors import AccessError, BusyError, DiskFullError
 from console.core.users.htpasswd import Htpasswd
 from console.core.users.journal import BLOCK, Change, Journal
 from console.core.users.user_file import UserFile
@@ -75,6 +77,48 @@ def test_nothing_is_written_where_nothing_changed(tmp_path: Path, written: list[
     file.change(lambda now: now)
     assert file.path.stat().st_ino == before.st_ino
     assert written == [1]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_link_stays_one_and_what_it_leads_to_is_changed(
+    tmp_path: Path, written: list[int], alone: bool
+) -> None:
+    file = user_file(tmp_path, written, alone)
+    file.path.parent.mkdir()
+    target = tmp_path / "elsewhere" / "users"
+    target.parent.mkdir()
+    target.write_bytes(b"ada:" + FIELD + b"\n")
+    target.chmod(0o640)
+    leftover = target.with_name(".users.killed.tmp")
+    leftover.touch()
+    file.path.symlink_to("../elsewhere/users")
+    file.change(lambda now: now.add(b"bob", FIELD))
+    assert file.path.readlink() == Path("../elsewhere/users")
+    assert [line.name for line in Htpasswd.parse(target.read_bytes()).users()] == [b"ada", b"bob"]
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert leftover.exists() == alone  # what a kill left is swept where it was left
+    assert written == [1]
+
+
+def test_a_link_into_a_folder_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, written: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = user_file(tmp_path, written)
+    file.path.parent.mkdir()
+    target = tmp_path / "elsewhere" / "users"
+    target.parent.mkdir()
+    target.write_bytes(b"ada:" + FIELD + b"\n")
+    file.path.symlink_to(target)
+
+    def refused(**settings: str | Path) -> None:  # the tests may run as root, who may everything
+        raise PermissionError(errno.EACCES, "Permission denied", f"{settings['dir']}/.users.x.tmp")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refused)
+    with pytest.raises(AccessError) as caught:
+        file.change(lambda now: now.add(b"bob", FIELD))
+    assert caught.value.message.startswith(f"This account may not use {target.parent}, which")
+    assert file.path.is_symlink()
+    assert target.read_bytes() == b"ada:" + FIELD + b"\n"
 
 
 def test_a_file_that_is_mounted_alone_keeps_its_inode(tmp_path: Path, written: list[int]) -> None:

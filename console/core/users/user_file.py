@@ -98,8 +98,9 @@ class UserFile:
         files.make_folder(self.path.parent, 0o755)
         if self._alone:
             return self._write_in_place(change, edited)
-        files.sweep(self.path)
-        done = files.write_atomic(self.path, change.after, mode=0o644, unless=edited)
+        target = self.path.resolve()  # a link stays one: others may read what it leads to
+        files.sweep(target)
+        done = files.write_atomic(target, change.after, mode=0o644, unless=edited)
         if done:
             self._written()
         return done
