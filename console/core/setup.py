@@ -188,6 +188,7 @@ def create(
         yield Progress(f"{chosen.directory}: settings written")
         # What takes long comes last: killed in it, this is on the list, and `up` goes on.
         register.add(chosen.name, chosen.directory)
+        yield from _service_user(deployment)
         if first_user:
             _add_or_change(deployment, *first_user)
             yield Progress(f"user {first_user[0]} added")
@@ -204,6 +205,12 @@ def complete(deployment: Deployment, cancel: threading.Event) -> Iterator[Progre
 
     `up` calls it too, so that an interrupted `init` is mended by whichever comes next.
     """
+    yield from _service_user(deployment)
+    yield from deployment.driver.init(cancel)
+
+
+def _service_user(deployment: Deployment) -> Iterator[Progress]:
+    """Make the console's own user, and with it the user file, where either is missing."""
     paths = deployment.paths
     files.make_folder(paths.run)
     files.make_folder(paths.service_secret.parent)
@@ -211,12 +218,12 @@ def complete(deployment: Deployment, cancel: threading.Event) -> Iterator[Progre
     files.make_folder(paths.users.parent, 0o755)
     if _service_user_missing(deployment):
         name = deployment.settings.users.service_user
-        # The secret first: should this be killed in between, the next call adds its user.
+        # The secret first: should this be killed in between, the next call gives it to the user.
         if not paths.service_secret.exists():
             secrets.write_secret(paths.service_secret, secrets.generate(32))
-        _add_or_change(deployment, name, secrets.read_secret(paths.service_secret))
+        # Puts the line, and a whole file, there where it is missing.
+        deployment.users.passwd(name, secrets.read_secret(paths.service_secret))
         yield Progress(f"service user {name} made")
-    yield from deployment.driver.init(cancel)
 
 
 def _add_or_change(deployment: Deployment, name: str, password: Secret) -> None:

@@ -27,6 +27,7 @@ from console.core.errors import (
 )
 from console.core.secrets import Secret, read_secret
 from console.core.stack import environment
+from console.core.users.service import UsersService
 from tests.support import deployments, machine
 
 ALICE = ("alice", Secret("geheim"))
@@ -190,6 +191,25 @@ def test_a_whole_deployment_and_what_it_is_made_of(tmp_path: Path) -> None:
         "service user mlflow-console made"
     ]
     assert deployment.paths.service_secret.read_bytes() == secret
+
+
+def test_killed_before_there_was_a_user_file_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, port = tmp_path / "lab", deployments.free_port()
+
+    def ended(*_: object) -> None:
+        raise OSError("here it ended")
+
+    with monkeypatch.context() as killed:
+        killed.setattr(UsersService, "passwd", ended)
+        with pytest.raises(OSError, match="here it ended"):
+            create(setup.plan(directory, port=port))
+    deployment = Deployment.open(str(directory))
+    assert deployment.paths.service_secret.exists()
+    assert not deployment.paths.users.exists()
+    create(setup.plan(directory))
+    assert {user.name for user in deployment.users.list()} == {"alice", "mlflow-console"}
 
 
 def test_stopped_on_the_way_it_is_listed_and_goes_on(tmp_path: Path) -> None:

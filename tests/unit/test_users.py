@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,29 @@ def test_cost_12_is_not_weak(tmp_path: Path) -> None:
     dep = deployment(tmp_path, cost=12)
     dep.users.add("ada", Secret("x"))
     assert [(user.cost, user.weak) for user in dep.users.list()] == [(12, False)]
+
+
+def test_a_lost_file_is_not_made_anew_but_by_renew(dep: Deployment) -> None:
+    dep.users.renew()
+    dep.users.add("ada", Secret("x"))
+    backup = dep.paths.users.rename(dep.directory / "backup")
+    plan = dep.users.plan_import(b"bob:{SHA}b=\n")
+    changes: list[Callable[[], object]] = [
+        lambda: dep.users.add("bob", Secret("y")), lambda: dep.users.remove(["ada"]),
+        lambda: dep.users.import_(plan), dep.users.undo,
+    ]  # fmt: skip
+    for change in changes:
+        with pytest.raises(ConsoleError, match="is missing") as caught:
+            change()
+        assert "from a backup" in caught.value.hint
+        assert "users renew" in caught.value.hint
+        assert not dep.paths.users.exists()
+    assert "is missing: nobody can log in. Put it back" in dep.users.notes()[0]
+    dep.users.renew()
+    assert names(dep) == [SERVICE]
+    backup.replace(dep.paths.users)
+    dep.users.add("bob", Secret("y"))
+    assert names(dep) == [SERVICE, "ada", "bob"]
 
 
 @pytest.mark.skipif(shutil.which("htpasswd") is None, reason="apache2-utils is not installed")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from console.core import files
 from console.core.deployment import Deployment
 from console.core.text import clean
-from console.core.users.user_files import SHARED, UserFiles
+from console.core.users.user_files import LOST_HINT, SHARED, UserFiles
 
 
 def notes(deployment: Deployment, user_files: UserFiles) -> list[str]:
@@ -20,6 +20,11 @@ def notes(deployment: Deployment, user_files: UserFiles) -> list[str]:
     told = [guard.void[host] for host in hosts if host in guard.void]
     told += [*guard.doubts, *guard.notes]
     with files.explained(path):
+        if user_files.lost:
+            return [
+                *map(clean, told),
+                f"The user file {path} is missing: nobody can log in. {LOST_HINT}",
+            ]
         if not path.exists():
             return [*map(clean, told), f"There is no user file {path} yet: nobody can log in"]
     for host in hosts:

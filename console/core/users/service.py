@@ -118,6 +118,8 @@ class UsersService:
     def renew(self) -> None:
         """Give the service user a new random password, wherever its old one or its line was lost.
 
+        Where the whole file was lost, it is made anew, with nobody else in it.
+
         Raises:
             BusyError: Another process holds a file.
         """
@@ -266,9 +268,11 @@ class UsersService:
 
     def _change(
         self, host: str, change: Callable[[Htpasswd], Htpasswd], *, new: bool = False,
-        undoable: bool = True,
+        undoable: bool = True, anew: bool = False,
     ) -> None:  # fmt: skip
         guard = self.deployment.driver.guard()
+        if not anew:
+            self._files.refuse_lost(host)
         file = self._files.to_change(host, guard, new)
         for doubt in guard.doubts:
             self.deployment.warn(doubt)
@@ -310,7 +314,7 @@ class UsersService:
             self._secret_replaced(password),
         ):
             for each in self.hosts():
-                self._change(each, changed, undoable=False)
+                self._change(each, changed, undoable=False, anew=True)
 
     @contextlib.contextmanager
     def _secret_replaced(self, password: Secret) -> Iterator[None]:

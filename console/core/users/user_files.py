@@ -14,6 +14,11 @@ from console.core.users.user_file import UserFile
 SHARED = "default"
 """The file of every host name that has none of its own."""
 
+LOST_HINT = (
+    "Put it back from a backup; or `mlflow-console users renew` makes it anew, with the console's "
+    "own account alone."
+)
+
 
 class UserFiles:
     """The user files of one deployment.
@@ -72,6 +77,22 @@ class UserFiles:
         if host in guard.void:
             raise ConsoleError(clean(guard.void[host], 400), guard.remedy)
         return file
+
+    @property
+    def lost(self) -> bool:
+        """Whether the shared file is gone: whoever has the service user's secret had one."""
+        paths = self._deployment.paths
+        return not paths.users.exists() and paths.service_secret.exists()
+
+    def refuse_lost(self, host: str) -> None:
+        """Raise ConsoleError rather than make a lost file anew, with one user in it and no other.
+
+        A host name's own file is gone without a trace: the shared one counts there then.
+        """
+        path = self._deployment.paths.users
+        with files.explained(path):
+            if host == SHARED and self.lost:
+                raise ConsoleError(f"The user file {path} is missing", LOST_HINT)
 
     def _file(self, host: str, new: bool, alone: bool) -> UserFile:
         paths = self._deployment.paths
