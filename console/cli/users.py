@@ -104,7 +104,6 @@ def passwd(
 ) -> None:  # fmt: skip
     call = session(context)
     deployment = call.to_change("users.passwd")
-    check_name(name)
     wanted = NewPassword(password_stdin, generate, length, words, weak)
     secret = wanted.of(name, call.output, deployment.settings.users, familiar(deployment))
     deployment.users.passwd(name, secret, host=host)

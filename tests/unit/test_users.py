@@ -468,12 +468,45 @@ def test_read_only_refuses_every_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a:b", "#a", " a", "a ", "\ta", "a\nb", "a\x00", "a\x85", "\ud800", "é" * 128]
-)
+    "name",
+    ["", "a:b", "#a", " a", "a ", "\ta", "a\nb", "a\x00", "a\x85", "\ud800", "é" * 91, "ada\u200b",
+     "a\u200dda", "\u202eada", "ada\u2066", "\ufeffada", "a\u00adda", "\U000e0041a"],
+)  # fmt: skip
 def test_names_that_cannot_be_used(dep: Deployment, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be used"):
         dep.users.add(name, Secret("x"))
     assert not dep.paths.users.exists()
+
+
+@pytest.mark.skipif(shutil.which("htpasswd") is None, reason="apache2-utils is not installed")
+def test_apache_takes_the_longest_name_also_disabled(dep: Deployment) -> None:
+    name = "é" * 90 + "a"
+    dep.users.add(name, Secret("x"))
+    dep.users.add("bob", Secret("y"))
+    with pytest.raises(UsageError, match=r"181 bytes, and .* Apache's htpasswd could not read"):
+        dep.users.rename("bob", name + "a")
+    for asked in (name, "bob"):
+        checked = ["htpasswd", "-vb", str(dep.paths.users), asked, "x" if asked == name else "y"]
+        subprocess.run(checked, capture_output=True, check=True)
+        dep.users.disable([name])
+    assert dep.users.notes()[:-1] == []  # the last one is about the console's own account
+
+
+def test_names_that_nobody_would_get_now_go_on(dep: Deployment) -> None:
+    dep.paths.users.parent.mkdir()
+    hidden, long = "ada\u200b", "b" * 254
+    dep.paths.users.write_text(f"{hidden}:{{SHA}}x=\n{long}:{{SHA}}x=\n")
+    for name in (hidden, long):
+        dep.users.passwd(name, Secret("new"))
+        assert dep.users.check(name, Secret("new")) is Verdict.RIGHT
+        dep.users.disable([name])
+        dep.users.enable([name])
+    assert dep.users.notes()[0].startswith("Line 2 is longer than 254 bytes: Apache")
+    plan = dep.users.plan_import(
+        f"cy\u200b:{{SHA}}x=\nok:{{SHA}}x=\n{'c' * 182}:{{SHA}}x=\n".encode()
+    )
+    assert plan.added == ("ok",)
+    assert ["invisible" in why or "Apache" in why for _, why in plan.refused] == [True, True]
 
 
 @pytest.mark.parametrize("password", ["", "a\nb", "a\x00", "\x1b[2J", "é" * 37, "\udcff"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -267,3 +269,25 @@ def test_the_line_that_counts_is_the_first_that_nginx_would_take(content: bytes)
     said = [x for x in file.oddities() if " again; line " in x]
     users = sum(line.is_user for line in file.lines)
     assert len(said) == users - len(list(file.users()))
+
+
+@pytest.mark.skipif(shutil.which("htpasswd") is None, reason="apache2-utils is not installed")
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"#"])
+@pytest.mark.parametrize("size", [254, 255, 256, 300, 600])
+@pytest.mark.parametrize("tail", [b"", b":x", b"\t# y"])
+def test_lines_that_apache_refuses_are_told(
+    tmp_path: Path, end: bytes, mark: bytes, size: int, tail: bytes
+) -> None:
+    start = mark + b"ada:{SHA}"
+    content = start + b"=" * (size - len(start) - len(tail)) + tail + end + b"bob:{SHA}x=\n"
+    path = tmp_path / "users"
+    path.write_bytes(content)
+    asked = subprocess.run(
+        ["htpasswd", "-vb", str(path), "nobody", "x"], capture_output=True, check=False
+    )
+    refused = b"not appear to be a valid htpasswd file" in asked.stderr
+    told = [x for x in Htpasswd.parse(content).oddities() if "Apache" in x]
+    assert told == ["Line 1 is longer than 254 bytes: Apache's htpasswd refuses the whole file"] * (
+        refused
+    )

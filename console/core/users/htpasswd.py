@@ -17,6 +17,10 @@ import msgspec
 
 DISABLED = b"# disabled: "
 
+# Bytes of a line, without its end, that Apache's `htpasswd` writes and reads at once; what is
+# beyond is a line of its own to it (`support/htpasswd.c`: a buffer of 256).
+LONGEST_LINE = 254
+
 _HASH = re.compile(rb"[^:\r\n]*")
 
 # Scheme by the form of the hash. Sources: crypt(5) of libxcrypt; nginx, `src/core/ngx_crypt.c`
@@ -121,6 +125,16 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     @property
     def _mark(self) -> bytes:
         return b"" if self.enabled else DISABLED
+
+    @property
+    def apache_refuses(self) -> bool:
+        """Too long for Apache's `htpasswd`, which takes no file in which it meets the rest of it.
+
+        It wants a user, a comment or nothing in each of the pieces that it reads.
+        """
+        size = LONGEST_LINE + 1
+        pieces = [self.raw[at : at + size].lstrip() for at in range(size, len(self.raw), size)]
+        return any(x and not x.startswith(b"#") and b":" not in x for x in pieces)
 
 
 def _line(raw: bytes) -> Line:
@@ -241,6 +255,9 @@ class Htpasswd:
         current = {id(line) for line in self.users()}
         said = []
         for number, line in enumerate(self.lines, 1):
+            if line.apache_refuses:
+                said.append(f"Line {number} is longer than {LONGEST_LINE} bytes: Apache's htpasswd "
+                            "refuses the whole file")  # fmt: skip
             if line.is_junk:
                 # What stands there may be a password in the wrong place: only its number is told.
                 said.append(f"Line {number} is no user and no comment; it counts for nothing")

@@ -83,7 +83,7 @@ class UserFormModal(Modal[Login], PasswordForm):
     def filled_in(self) -> None:
         """Save what was typed, or say what is wrong with it."""
         try:
-            check_name(self._typed_name)
+            self._check_name()
             password = self.typed_password()
         except ConsoleError as error:
             self.wrong(error)
@@ -103,11 +103,16 @@ class UserFormModal(Modal[Login], PasswordForm):
 
     def _generate(self, words: int | None) -> None:
         try:
-            check_name(self._typed_name)
+            self._check_name()
         except ConsoleError as error:
             self.wrong(error)
             return
         self.dismiss(Login(self._typed_name, passwords.generate(words=words), generated=True))
+
+    def _check_name(self) -> None:
+        """Somebody who is there already keeps a name that nobody would get now."""
+        if not self.person:
+            check_name(self._typed_name)
 
     @property
     def _usual_words(self) -> int | None:
