@@ -246,6 +246,9 @@ def _preview(plan: ImportPlan, replace: bool) -> list[str]:
 @verb(app, "users.undo")
 def undo(context: typer.Context) -> None:
     call = session(context)
-    host = call.to_change("users.undo").users.undo()
-    where = "" if host == SHARED else f" at {host}"
-    call.output.note(f"The last change of the users{where} is taken back; undo again redoes it.")
+    users = call.to_change("users.undo").users
+    last = users.last()
+    if not last.mine:
+        call.confirm(OPERATIONS["users.undo"], last.means, last.question)
+    users.undo(last)
+    call.output.note(f"{last.said}.")

@@ -95,7 +95,10 @@ OPERATIONS: dict[str, Operation] = {
         Operation("users", "activity", "Who was here, how often and from where", Risk.READ),
         Operation("users", "handover", "What somebody needs to log runs", Risk.READ),
         Operation("users", "import", "Take users over from another htpasswd file", Risk.DESTROY),
-        Operation("users", "undo", "Take the last change of the users back", Risk.WRITE),
+        Operation(
+            "users", "undo", "Take back the last change of the users; a second time does it again",
+            Risk.WRITE,
+        ),
         Operation("experiments", "list", "The experiments and their number of runs", Risk.READ),
         Operation("experiments", "show", "One experiment", Risk.READ),
         Operation("runs", "list", "The runs of an experiment", Risk.READ),

@@ -318,13 +318,34 @@ def test_disable_enable_rename_and_undo(cli: Cli, deployment: Deployment) -> Non
     assert deployment.paths.users.read_bytes() == before
     assert cli("users", "rename", "alice", "alicia").code == 0
     assert _names(deployment) == ["mlflow-console", "alicia"]
-    assert cli("users", "undo").code == 0
+    undone = cli("users", "undo")
+    assert (undone.code, undone.out) == (0, "")
+    assert undone.err == (
+        "Taken back: alice renamed to alicia; alicia can log in no more, alice can log in again.\n"
+    )
     assert deployment.paths.users.read_bytes() == before
     for verb in ("disable", "rename"):
         words = ("mlflow-console", "x") if verb == "rename" else ("mlflow-console",)
         assert "console's own user" in cli("users", verb, *words).err
     assert cli("users", "disable", "alice", "eve").code == 2
     assert deployment.paths.users.read_bytes() == before
+
+
+def test_the_change_of_another_account_is_taken_back_after_a_question(
+    program: Cli, deployment: Deployment
+) -> None:
+    assert program("users", "remove", "alice", "--yes", env={"SUDO_USER": "carol"}).code == 0
+    asked = program("users", "undo")
+    assert asked.code == 2
+    assert "alice can log in again" in asked.err
+    assert "Take back: alice removed by carol at " in asked.err
+    assert "--yes" in asked.err
+    assert "alice" not in _names(deployment)
+    assert program("users", "undo", "--yes").code == 0
+    assert "alice" in _names(deployment)
+    assert program("users", "undo").code == 0  # its own taking back is asked about no more
+    assert "alice" not in _names(deployment)
+    assert "a second time does it again" in program("users", "undo", "--help").out
 
 
 def test_check_tells_by_its_exit_code(program: Cli) -> None:

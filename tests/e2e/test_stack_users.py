@@ -103,7 +103,7 @@ def test_what_is_written_here_is_taken_by_htpasswd_and_the_proxy(stack: Deployme
     users.disable(["robert"])
     assert by_htpasswd(stack, "-v", "robert", password=OTHER) == 6
     assert verdict(stack, "robert", OTHER) == 401
-    users.undo()
+    users.undo(users.last())
     assert verdict(stack, "robert", OTHER) == 200
     users.remove(["robert", "ümläut 🙂"])
     assert by_htpasswd(stack, "-v", "robert", password=OTHER) == 6

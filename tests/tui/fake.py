@@ -47,6 +47,7 @@ from console.core.users.activity_answers import (
     Tried,
 )
 from console.core.users.report import EVERYBODY, Asked, Report
+from console.core.users.undo import Last, What
 from console.core.users.user import User
 from console.core.users.verify import Verdict
 from console.tui.app import ConsoleApp, OpenedApp
@@ -403,9 +404,14 @@ class FakeUsers:
             deletions=tuple(each for each in self.report.deletions if each.user == asked.name),
         )
 
-    def undo(self) -> str:
+    def last(self) -> Last:
+        return Last(
+            host="default", what=What(("alice",), "disabled"), means=("alice can log in again",),
+            by="r[oo]t", at=NOW, after="", before=b"",
+        )  # fmt: skip
+
+    def undo(self, last: Last) -> None:
         self.users, self._before = self._before, list(self.users)
-        return "default"
 
     def check(self, name: str, password: Secret, *, host: str = "default") -> Verdict:
         right = self.passwords.get(name) == password.reveal()

@@ -189,7 +189,14 @@ async def test_disabled_enabled_and_taken_back() -> None:
         await press(pilot, "right", "enter")
         assert column(app, "#users", 0)[:2] == ["(alice)", "(bob)"]
         await press(pilot, "z")
+        title = said(app, "#dialog-title")
+        assert title.startswith("Take back: alice disabled by r[oo]t ")
+        assert said(app, "#lines") == "alice can log in again"
+        await press(pilot, "enter")  # the answer that changes nothing has the focus
+        assert column(app, "#users", 0)[:2] == ["(alice)", "(bob)"]
+        await press(pilot, "z", "right", "enter")
         assert column(app, "#users", 0)[:2] == ["alice", "bob"]
+        assert "Taken back: alice disabled; alice can log in again" in toasts(app)[-1]
 
 
 async def test_renamed_and_checked() -> None:

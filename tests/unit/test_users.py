@@ -83,7 +83,7 @@ def test_a_lost_file_is_not_made_anew_but_by_renew(dep: Deployment) -> None:
     plan = dep.users.plan_import(b"bob:{SHA}b=\n")
     changes: list[Callable[[], object]] = [
         lambda: dep.users.add("bob", Secret("y")), lambda: dep.users.remove(["ada"]),
-        lambda: dep.users.import_(plan), dep.users.undo,
+        lambda: dep.users.import_(plan), lambda: dep.users.undo(dep.users.last()),
     ]  # fmt: skip
     for change in changes:
         with pytest.raises(ConsoleError, match="is missing") as caught:
@@ -226,12 +226,14 @@ def test_a_change_that_would_count_for_nothing_is_refused(
     write_secret_of(dep, "s")
     guard = Guard(void={"default": "It is \x1b[2Jbaked into the image"}, remedy="Mount it.")
     guarded(dep, monkeypatch, guard)
-    for change in (
+    changes: tuple[Callable[[], object], ...] = (
         lambda: dep.users.add("bob", Secret("y")), lambda: dep.users.passwd("ada", Secret("y")),
         lambda: dep.users.rename("ada", "eve"), lambda: dep.users.disable(["ada"]),
-        lambda: dep.users.remove(["ada"]), dep.users.undo, dep.users.renew,
+        lambda: dep.users.remove(["ada"]), lambda: dep.users.undo(dep.users.last()),
+        dep.users.renew,
         lambda: dep.users.import_(dep.users.plan_import(b"bob:{SHA}x=\n")),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for change in changes:
         with pytest.raises(ConsoleError, match="baked into the image") as caught:
             change()
         assert (caught.value.hint, caught.value.exit_code) == ("Mount it.", 1)
@@ -256,7 +258,7 @@ def test_what_is_mounted_alone_is_rewritten_in_place(
     assert said == ["That counts late"]
     assert dep.paths.users.stat().st_ino == inode
     assert names(dep) == ["ada", "bob"]
-    dep.users.undo()
+    dep.users.undo(dep.users.last())
     assert dep.paths.users.stat().st_ino == inode
     assert names(dep) == ["ada"]
 
@@ -340,22 +342,77 @@ def test_rename_keeps_the_password(dep: Deployment) -> None:
         dep.users.rename("ada", "eve")
 
 
-def test_the_last_change_is_taken_back_and_done_again(dep: Deployment) -> None:
+def test_the_last_change_is_taken_back_and_done_again(
+    dep: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UsageError, match="nothing to take back"):
-        dep.users.undo()
+        dep.users.last()
     dep.users.add("ada", Secret("x"))
     dep.users.add("bob", Secret("y"))
-    dep.users.remove(["ada"])
-    assert dep.users.undo() == "default"
+    monkeypatch.setenv("SUDO_USER", "carol")
+    dep.users.remove(["ada", "ada"])
+    monkeypatch.delenv("SUDO_USER")
+    removed = dep.users.last()
+    assert removed.question.startswith("Take back: ada removed by carol at ")
+    assert removed.said == "Taken back: ada removed; ada can log in again"
+    assert not removed.mine
+    dep.users.undo(removed)
     assert names(dep) == ["ada", "bob"]
-    dep.users.undo()
+    with pytest.raises(UsageError, match="changed since"):  # it is the last change no more
+        dep.users.undo(removed)
+    back = dep.users.last()
+    assert back.mine
+    assert back.question.startswith("Do again: ada removed, taken back by ")
+    assert back.said == "Done again: ada removed; ada can log in no more"
+    dep.users.undo(back)
     assert names(dep) == ["bob"]
     with dep.paths.users.open("ab") as file:
         file.write(b"carol:{SHA}x=\n")
     with pytest.raises(UsageError, match="changed since"):
-        dep.users.undo()
+        dep.users.last()
     assert names(dep) == ["bob", "carol"]
     assert (dep.paths.run / "users-undo").stat().st_mode & 0o777 == 0o600
+    lines = list(audit.read(dep.paths.audit))
+    assert [each.target for each in lines if each.operation == "users.undo"] == ["ada"] * 3
+
+
+def test_what_it_means_to_take_a_change_back(dep: Deployment) -> None:
+    for name in ("ada", "bob"):
+        dep.users.add(name, Secret("x"))
+
+    def means(change: Callable[[], object]) -> tuple[str, ...]:
+        change()
+        return dep.users.last().means
+
+    def again() -> None:
+        dep.users.undo(dep.users.last())
+
+    assert means(lambda: dep.users.passwd("bob", Secret("y"))) == (
+        "bob's old password counts again",
+    )
+    assert means(again) == ("bob's new password counts again",)
+    assert means(lambda: dep.users.rename("bob", "eve")) == (
+        "eve can log in no more", "bob can log in again",
+    )  # fmt: skip
+    assert means(lambda: dep.users.disable(["ada", "eve"])) == (
+        "ada can log in again", "eve can log in again",
+    )  # fmt: skip
+    assert means(lambda: dep.users.passwd("ada", Secret("z"))) == (
+        "ada's old password counts again when enabled",
+    )
+    assert means(lambda: dep.users.remove(["ada"])) == ("ada is back, who is disabled",)
+    plan = dep.users.plan_import(b"".join(b"u%d:{SHA}x=\n" % number for number in range(5)))
+    dep.users.import_(plan)
+    assert dep.users.last().said == (
+        "Taken back: u0, u1, u2 and 2 more imported; u0 can log in no more, "
+        "u1 can log in no more, u2 can log in no more and 2 more"
+    )
+
+
+def test_what_changes_nothing_leaves_the_last_change(dep: Deployment) -> None:
+    dep.users.add("ada", Secret("x"))
+    dep.users.enable(["ada"])
+    assert dep.users.last().what.done == "added"
 
 
 def test_import_shows_and_does_exactly_that(dep: Deployment) -> None:

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from console.core import files
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, UsageError
@@ -23,6 +25,7 @@ from console.core.users.names import check_name, check_password
 from console.core.users.notes import notes
 from console.core.users.report import EVERYBODY, Asked, Report, report
 from console.core.users.seen import scope, spelt
+from console.core.users.undo import Last, What
 from console.core.users.user import User, of_line
 from console.core.users.user_files import SHARED, UserFiles
 from console.core.users.verify import Verdict
@@ -42,6 +45,10 @@ def _one(name: str, *_: object, host: str = SHARED) -> str:
 
 def _several(names: Sequence[str], *, host: str = SHARED) -> str:
     return _one(" ".join(names), host=host)
+
+
+def _what(names: Sequence[str], done: str) -> What:
+    return What(tuple(dict.fromkeys(names)), done)
 
 
 class UsersService:
@@ -98,7 +105,10 @@ class UsersService:
         """
         check_name(name)
         field = self._hash(password)
-        self._change(host, lambda file: self._free(file, name).add(name.encode(), field))
+        self._change(
+            host, What((name,), "added"),
+            lambda file: self._free(file, name).add(name.encode(), field),
+        )  # fmt: skip
 
     @operation("users.passwd", target=_one)
     def passwd(self, name: str, password: Secret, *, host: str = SHARED) -> None:
@@ -112,7 +122,10 @@ class UsersService:
         if name == self._service_user:
             self._renew(password, field)
         else:
-            self._change(host, lambda file: file.change(self._known(file, name), field))
+            self._change(
+                host, What((name,), "given a new password"),
+                lambda file: file.change(self._known(file, name), field),
+            )  # fmt: skip
 
     @operation("users.renew")
     def renew(self) -> None:
@@ -138,9 +151,9 @@ class UsersService:
         check_name(new)
         self._not_the_service_user([name], "renamed")
         self._change(
-            host,
+            host, What((name,), f"renamed to {new}"),
             lambda file: self._free(file, new).rename(self._known(file, name).name, new.encode()),
-        )
+        )  # fmt: skip
 
     @operation("users.disable", target=_several)
     def disable(self, names: Sequence[str], *, host: str = SHARED) -> None:
@@ -162,7 +175,7 @@ class UsersService:
                     )
             return file.disable({line.name for line in known})
 
-        self._change(host, disabled)
+        self._change(host, _what(names, "disabled"), disabled)
 
     @operation("users.enable", target=_several)
     def enable(self, names: Sequence[str], *, host: str = SHARED) -> None:
@@ -172,9 +185,9 @@ class UsersService:
             UsageError: One of them is unknown.
         """
         self._change(
-            host,
+            host, _what(names, "enabled"),
             lambda file: file.enable({line.name for line in self._all_known(file, names)}),
-        )
+        )  # fmt: skip
 
     @operation("users.remove", target=_several)
     def remove(self, names: Sequence[str], *, host: str = SHARED) -> None:
@@ -187,9 +200,9 @@ class UsersService:
         """
         self._not_the_service_user(names, "removed")
         self._change(
-            host,
+            host, _what(names, "removed"),
             lambda file: file.remove({line.name for line in self._all_known(file, names)}),
-        )
+        )  # fmt: skip
 
     @operation("users.check")
     def check(self, name: str, password: Secret, *, host: str = SHARED) -> Verdict:
@@ -244,21 +257,32 @@ class UsersService:
                 file = file.add(own.name, own.field)
             return importing.apply(file, plan, replace)
 
-        self._change(host, imported, new=True)
+        names = (*plan.added, *(plan.changed if replace else ()))
+        self._change(host, _what(names, "imported"), imported, new=True)
 
-    @operation("users.undo")
-    def undo(self) -> str:
-        """Take the last change back; once more, and it is there again.
-
-        Returns:
-            The host name whose file it was.
+    def last(self) -> Last:
+        """The last change, which `undo` would take back.
 
         Raises:
             UsageError: There is nothing to take back, or the file was changed since.
         """
         last = undo.load(self._undo_path)
-        self._change(last.host, lambda file: undo.apply(last, file), new=True)
-        return last.host
+        self._files.refuse_lost(last.host)
+        undo.apply(last, self._files.of(last.host, new=True).read())
+        return last
+
+    @operation("users.undo", target=lambda last: _several(last.what.names, host=last.host))
+    def undo(self, last: Last) -> None:
+        """Take the last change back; once more, and it is there again.
+
+        Args:
+            last: As `last` told it, and no other that was made meanwhile.
+
+        Raises:
+            UsageError: The file was changed since.
+        """
+        what = msgspec.structs.replace(last.what, undone=not last.what.undone)
+        self._change(last.host, what, lambda file: undo.apply(last, file), new=True)
 
     def notes(self) -> builtins.list[str]:
         """What is odd about the files, one sentence each; see `notes`."""
@@ -267,9 +291,10 @@ class UsersService:
     # Changes
 
     def _change(
-        self, host: str, change: Callable[[Htpasswd], Htpasswd], *, new: bool = False,
-        undoable: bool = True, anew: bool = False,
+        self, host: str, what: What | None, change: Callable[[Htpasswd], Htpasswd], *,
+        new: bool = False, anew: bool = False,
     ) -> None:  # fmt: skip
+        """Change a file; what was done can be taken back when it is said."""
         guard = self.deployment.driver.guard()
         if not anew:
             self._files.refuse_lost(host)
@@ -279,8 +304,8 @@ class UsersService:
 
         def changed(before: Htpasswd) -> Htpasswd:
             after = change(before)
-            if undoable:
-                undo.save(self._undo_path, host, before, after)
+            if what is not None and bytes(after) != bytes(before):
+                undo.save(self._undo_path, host, what, before, after)
             return after
 
         file.change(changed)
@@ -314,7 +339,7 @@ class UsersService:
             self._secret_replaced(password),
         ):
             for each in self.hosts():
-                self._change(each, changed, undoable=False, anew=True)
+                self._change(each, None, changed, anew=True)
 
     @contextlib.contextmanager
     def _secret_replaced(self, password: Secret) -> Iterator[None]:

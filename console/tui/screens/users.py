@@ -65,7 +65,7 @@ class UsersScreen(UsersVerbs):
         Binding("h", "handover", "Hand over", id="users.handover",
                 tooltip="Address, variables and five lines of Python for the user"),
         Binding("z", "undo", "Undo", id="users.undo",
-                tooltip="Take the last change of the users back"),
+                tooltip="Take back the last change of the users; a second time does it again"),
         Binding("n", "rename", "Rename", show=False, id="users.rename",
                 tooltip="Give the user under the cursor another name"),
         Binding("c", "check", "Check", show=False, id="users.check",

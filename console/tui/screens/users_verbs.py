@@ -23,6 +23,7 @@ from console.tui.screens.users_rows import named
 if TYPE_CHECKING:
     from console.core.users.handover import Handover
     from console.core.users.importing import ImportPlan
+    from console.core.users.undo import Last
     from console.tui.modals.user_form import Login
 
 
@@ -239,10 +240,20 @@ class UsersVerbs(AreaScreen):
             self.ask(work, lambda _: self.changed(said), group="change")
 
     def action_undo(self) -> None:
-        self.ask(
-            self.deployment.users.undo,
-            lambda _: self.changed("The last change is taken back; z redoes it"), group="change",
-        )  # fmt: skip
+        self.ask(self.deployment.users.last, self._ask_undo, group="undo")
+
+    def _ask_undo(self, last: Last) -> None:
+        """It may be somebody else's change: say whose, and what it means to take it back."""
+        from console.tui.modals.confirm import ConfirmModal  # noqa: PLC0415  # first use
+
+        self.app.push_screen(
+            ConfirmModal(last.question, last.does, last.means), partial(self._undo, last)
+        )
+
+    def _undo(self, last: Last, yes: bool | None) -> None:
+        if yes:
+            work = partial(self.deployment.users.undo, last)
+            self.ask(work, lambda _: self.changed(last.said), group="change")
 
     def protected(self, name: str) -> None:
         self.notify(
