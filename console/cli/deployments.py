@@ -132,7 +132,7 @@ def init(
     first = None
     if user:
         users = plan.planned.settings.users
-        first = user, wanted.of(user, call.output, users, (plan.name, *names))
+        first = user, wanted.of(user, users, (plan.name, *names))
     call.work(
         lambda cancel: setup.create(plan, first, cancel),
         "What was made stays; the same command goes on from there.",

@@ -51,14 +51,11 @@ class NewPassword:
         made = self.length is not None or self.words is not None
         return self.from_stdin or self.generate or self.weak or made
 
-    def of(
-        self, name: str, output: Output, settings: UsersSettings, familiar: Iterable[str]
-    ) -> Secret:
+    def of(self, name: str, settings: UsersSettings, familiar: Iterable[str]) -> Secret:
         """The password: from a pipe, made up, or asked for twice.
 
         Args:
             name: Of the user.
-            output: Is told of one that should be better.
             settings: How long one that is made up is.
             familiar: What else it should not be made of.
 
@@ -78,8 +75,6 @@ class NewPassword:
         found = passwords.strength(secret, (name, *familiar))
         if found.weak and not self.weak:
             raise UsageError(found.sentence, "Give another one, or --weak to take it all the same.")
-        if found.fair:
-            output.warn(found.sentence)
         return secret
 
     def _check(self) -> None:

@@ -89,7 +89,7 @@ def add(
     deployment = call.to_change("users.add")
     check_name(name)
     wanted = NewPassword(password_stdin, generate, length, words, weak)
-    secret = wanted.of(name, call.output, deployment.settings.users, familiar(deployment))
+    secret = wanted.of(name, deployment.settings.users, familiar(deployment))
     deployment.users.add(name, secret, host=host)
     if generate:
         show_generated(call.output, secret, name)
@@ -105,7 +105,7 @@ def passwd(
     call = session(context)
     deployment = call.to_change("users.passwd")
     wanted = NewPassword(password_stdin, generate, length, words, weak)
-    secret = wanted.of(name, call.output, deployment.settings.users, familiar(deployment))
+    secret = wanted.of(name, deployment.settings.users, familiar(deployment))
     deployment.users.passwd(name, secret, host=host)
     if generate:
         show_generated(call.output, secret, name)

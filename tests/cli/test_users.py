@@ -170,14 +170,12 @@ def test_names_of_user_deployment_and_host_are_weak(program: Cli, deployment: De
         assert "a name of the user or of the server" in result.err
 
 
-def test_a_fair_password_is_taken_with_a_word_of_warning(
-    program: Cli, deployment: Deployment
-) -> None:
+def test_what_is_only_rather_weak_is_refused_too(program: Cli, deployment: Deployment) -> None:
     result = program("users", "add", "bob", "--password-stdin", stdin=b"Sommer2024\n")
-    assert (result.code, result.out) == (0, "")
-    assert "This password is fair" in result.err
+    assert (result.code, result.out) == (2, "")
+    assert "This password is rather weak" in result.err
     assert "Sommer2024" not in result.err
-    assert _accepts(deployment, "bob", "Sommer2024")
+    assert "bob" not in _names(deployment)
 
 
 def test_a_password_is_in_no_file_and_no_output(program: Cli, deployment: Deployment) -> None:

@@ -22,8 +22,9 @@ WORDS = range(4, 13)
 USUAL_LENGTH = 20  # 116 bits
 USUAL_WORDS = 6  # 77 bits
 
-RATINGS = ("very weak", "weak", "fair", "good", "strong")
-FAIR = 2
+RATINGS = ("very weak", "weak", "rather weak", "good", "strong")
+GOOD = 3
+NAMED = "It holds a name of the user or of the server."
 # Tries a second of somebody who has the user file: bcrypt on a few graphics cards.
 ATTACK = "offline_slow_hashing_1e4_per_second"
 
@@ -78,12 +79,7 @@ class Strength:
     @property
     def weak(self) -> bool:
         """Whether it should not be taken."""
-        return self.score < FAIR
-
-    @property
-    def fair(self) -> bool:
-        """Whether it should be better."""
-        return self.score == FAIR
+        return self.score < GOOD
 
     @property
     def rating(self) -> str:
@@ -108,6 +104,8 @@ class Strength:
 def strength(password: Secret, familiar: Iterable[str] = ()) -> Strength:
     """How hard a password is to guess. Takes some milliseconds, the first time 30.
 
+    Names count for nothing: they are taken out, and what is left is judged.
+
     Args:
         password: A typed one.
         familiar: What whoever guesses thinks of first: the user's name, those of the server.
@@ -118,11 +116,15 @@ def strength(password: Secret, familiar: Iterable[str] = ()) -> Strength:
     check_password(password)
     from zxcvbn import zxcvbn  # noqa: PLC0415  # first use
 
-    known = [*familiar, "mlflow"]
-    known += [part for name in known for part in re.split(r"[\W_]+", name) if len(part) > 2]
+    known = [*familiar, "mlflow", "localhost"]
+    known += [part for name in known for part in re.split(r"[\W_]+", name)]
+    known = sorted({name for name in known if len(name) > 2}, key=len, reverse=True)
+    rest = re.sub("|".join(map(re.escape, known)), "", password.reveal(), flags=re.IGNORECASE)
     with _one_at_a_time:
-        found = zxcvbn(password.reveal(), known, max_length=LONGEST_PASSWORD)
-    return Strength(found["score"], found["crack_times_display"][ATTACK], _why(found))
+        # Of nothing zxcvbn has no opinion; one letter is as easy.
+        found = zxcvbn(rest or "a", known, max_length=LONGEST_PASSWORD)
+    why = NAMED if rest != password.reveal() and found["score"] < GOOD else _why(found)
+    return Strength(found["score"], found["crack_times_display"][ATTACK], why)
 
 
 def _why(found: Mapping[str, Any]) -> str:
@@ -130,7 +132,7 @@ def _why(found: Mapping[str, Any]) -> str:
     if said["warning"] or not said["suggestions"]:
         return str(said["warning"])
     if any(match.get("dictionary_name") == "user_inputs" for match in found["sequence"]):
-        return "It holds a name of the user or of the server."
+        return NAMED
     return str(said["suggestions"][0]).partition(". ")[0]
 
 

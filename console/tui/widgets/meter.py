@@ -48,7 +48,7 @@ class Meter(Facts, Caller):
 
 
 def _said(found: Strength) -> tuple[str | tuple[str, str], ...]:
-    mark = ("✗ ", "bad") if found.weak else ("! ", "warn") if found.fair else ("✓ ", "ok")
+    mark = ("✗ ", "bad") if found.weak else ("✓ ", "ok")
     return mark, found.rating
 
 

@@ -56,6 +56,4 @@ class PasswordForm(Form, Caller):
                 )
             )
             return
-        if found.fair:
-            self.notify(found.sentence, severity="warning", markup=False)
         then()
