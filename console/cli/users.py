@@ -234,13 +234,9 @@ def _import(call: Session, plan: ImportPlan, host: str, replace: bool) -> None:
 
 
 def _preview(plan: ImportPlan, replace: bool) -> list[str]:
-    other = "gets the password from there" if replace else "left alone, --replace changes it"
-    return [
-        *(f"{name}: new" for name in plan.added),
-        *(f"{name}: has another password or state here; {other}" for name in plan.changed),
-        *(f"{name}: the same already" for name in plan.same),
-        *(f"{name}: left out, {why}" for name, why in plan.refused),
-    ]
+    return plan.preview(
+        "gets the password from there" if replace else "left alone, --replace changes it"
+    )
 
 
 @verb(app, "users.undo")

@@ -362,16 +362,18 @@ def test_import_previews_asks_and_reports(
     cli: Cli, program: Cli, deployment: Deployment, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
-    other.write_text("bob:{SHA}b=\nalice:{SHA}a=\nbad:x\n")
+    other.write_text("bob:{SHA}b=\nalice:{SHA}a=\nbad:x\nhunter2\n")
     before = deployment.paths.users.read_bytes()
     shown = cli("users", "import", str(other), "--dry-run")
     assert shown.out == (
-        "bob: new\n"
-        "alice: has another password or state here; left alone, --replace changes it\n"
-        "bad: left out, the password is kept in no known scheme\n"
+        "bob: new, weak: sha\n"
+        "alice: has another password or state here; left alone, --replace changes it, weak: sha\n"
+        "line 3, bad: left out, the password is kept in no known scheme\n"
+        "line 4: left out, it is no user and no comment\n"
     )
     found = json.loads(cli("users", "import", str(other), "--dry-run", "--json").out)
     assert (found["added"], found["changed"], found["same"]) == (["bob"], ["alice"], [])
+    assert found["refused"][1] == {"line": 4, "name": "", "why": "it is no user and no comment"}
     asked = program("users", "import", str(other))
     assert asked.code == 2
     assert "bob: new" in asked.err

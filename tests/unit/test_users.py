@@ -425,13 +425,43 @@ def test_import_shows_and_does_exactly_that(dep: Deployment) -> None:
     )
     plan = dep.users.plan_import(there)
     assert (plan.added, plan.changed, plan.same) == (("carol", "dan"), ("bob",), ("ada",))
-    assert [name for name, _ in plan.refused] == ["eve", r"\xff", "mlflow-console"]
+    assert [each.name for each in plan.refused] == ["eve", r"\xff", "mlflow-console"]
     dep.users.import_(plan)
     assert dep.paths.users.read_bytes() == here + b"carol:{SHA}c=\n# disabled: dan:{SHA}d=\n"
     dep.users.import_(dep.users.plan_import(there), replace=True)
     assert b"\nbob:{SHA}z=\n" in dep.paths.users.read_bytes()
     with pytest.raises(UsageError, match="no user in that file"):
         dep.users.plan_import(b"# nothing\n")
+
+
+def test_no_line_of_an_import_is_dropped_without_a_word(dep: Deployment) -> None:
+    there = (
+        b"# a comment\n\nhunter2\n:{SHA}hunter2=\n"
+        b"# disabled: ada:{SHA}a=\nada:{SHA}b=\nada:{SHA}c=\n"
+        b"bob:$2y$12$" + b"a" * 53 + b"\nlong:$argon2id$" + b"a" * 300 + b"\n"
+    )
+    plan = dep.users.plan_import(there)
+    assert plan.preview("") == [
+        "ada: new, weak: sha",
+        "bob: new",
+        "line 3: left out, it is no user and no comment",
+        "line 4: left out, the name is empty",
+        "line 5, ada: left out, line 6 of this name counts",
+        "line 7, ada: left out, line 6 of this name counts",
+        "line 9, long: left out, the line would be too long for Apache's htpasswd",
+    ]
+    assert plan.shape["weak"] == ["ada"]
+    dep.users.import_(plan)
+    assert dep.paths.users.read_bytes() == b"ada:{SHA}b=\nbob:$2y$12$" + b"a" * 53 + b"\n"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hunter2\n", b"a: yaml\nb: file\n", b"\x7fELF\0ada:{SHA}x=\n", b":{SHA}x=\n"]
+)
+def test_what_is_no_file_of_users_is_not_imported(dep: Deployment, content: bytes) -> None:
+    with pytest.raises(UsageError, match="no user in that file") as caught:
+        dep.users.plan_import(content)
+    assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_a_host_name_with_a_file_of_its_own(
@@ -563,7 +593,9 @@ def test_names_that_nobody_would_get_now_go_on(dep: Deployment) -> None:
         f"cy\u200b:{{SHA}}x=\nok:{{SHA}}x=\n{'c' * 182}:{{SHA}}x=\n".encode()
     )
     assert plan.added == ("ok",)
-    assert ["invisible" in why or "Apache" in why for _, why in plan.refused] == [True, True]
+    assert ["invisible" in each.why or "Apache" in each.why for each in plan.refused] == [
+        True, True,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("password", ["", "a\nb", "a\x00", "\x1b[2J", "é" * 37, "\udcff"])

@@ -59,6 +59,9 @@ class Scheme:
     name: str
     cost: int | None = None
 
+    def __str__(self) -> str:
+        return self.name if self.cost is None else f"{self.name} {self.cost}"
+
     @property
     def weak(self) -> bool:
         """Whether whoever reads the file soon has the password, or nobody can log in by it.

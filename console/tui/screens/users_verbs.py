@@ -12,13 +12,13 @@ from console.core import files
 from console.core import format as fmt
 from console.core.secrets import Secret
 from console.core.text import clean
-from console.core.users.names import check_name
 from console.core.users.user import User
 from console.core.users.user_files import SHARED
 from console.core.users.verify import Verdict
 from console.tui.area import AreaScreen
 from console.tui.modals.line import LineModal
 from console.tui.screens.users_rows import named
+from console.tui.widgets.facts import Part
 
 if TYPE_CHECKING:
     from console.core.users.handover import Handover
@@ -92,15 +92,18 @@ class UsersVerbs(AreaScreen):
             return
         modal = LineModal(
             f"A new name for {clean(user.name, 60)}", user.name,
-            "The password stays, and runs keep the name that they were logged by.", check_name,
+            "The password stays, and runs keep the name that they were logged by.",
+            partial(self._rename, user),
         )  # fmt: skip
-        self.app.push_screen(modal, partial(self._rename, user))
+        self.app.push_screen(modal, partial(self._renamed, user))
 
-    def _rename(self, user: User, new: str | None) -> None:
+    def _rename(self, user: User, new: str) -> None:
+        if new != user.name:
+            self.deployment.users.rename(user.name, new, host=user.host)
+
+    def _renamed(self, user: User, new: str | None) -> None:
         if new is not None and new != user.name:
-            work = partial(self.deployment.users.rename, user.name, new, host=user.host)
-            said = f"{clean(user.name, 60)} is {clean(new, 60)} now"
-            self.ask(work, lambda _: self.changed(said), group="change")
+            self.changed(f"{clean(user.name, 60)} is {clean(new, 60)} now")
 
     def action_switch(self) -> None:
         """Disable the marked users; when all of them are, enable them."""
@@ -171,25 +174,23 @@ class UsersVerbs(AreaScreen):
             return
         modal = LineModal(
             f"Is this the password of {clean(user.name, 60)}?", "",
-            "It is compared with the file, and kept nowhere.", lambda _: None, secret=True,
+            "It is compared with the file, and kept nowhere.", partial(self._check, user),
+            secret=True, answer=partial(self._checked, user),
         )  # fmt: skip
-        self.app.push_screen(modal, partial(self._check, user))
+        self.app.push_screen(modal)
 
-    def _check(self, user: User, typed: str | None) -> None:
-        if typed is not None:
-            work = partial(self.deployment.users.check, user.name, Secret(typed), host=user.host)
-            self.ask(work, partial(self._checked, user), group="check")
+    def _check(self, user: User, typed: str) -> Verdict:
+        return self.deployment.users.check(user.name, Secret(typed), host=user.host)
 
-    def _checked(self, user: User, verdict: Verdict) -> None:
+    def _checked(self, user: User, verdict: Verdict) -> Part:
         words = {
-            Verdict.RIGHT: "That is the password of",
-            Verdict.WRONG: "That is not the password of",
-            Verdict.DISABLED: "Disabled, and let in by no password:",
-            Verdict.UNKNOWN: "Kept in a scheme that cannot be checked here:",
+            Verdict.RIGHT: "✓ That is the password of",
+            Verdict.WRONG: "✗ That is not the password of",
+            Verdict.DISABLED: "! Disabled, and let in by no password:",
+            Verdict.UNKNOWN: "! Kept in a scheme that cannot be checked here:",
         }[verdict]
-        severity = "information" if verdict is Verdict.RIGHT else "warning"
-        said = f"{words} {clean(user.name, 60)}"
-        self.notify(said, severity=severity, markup=False)  # type: ignore[arg-type]  # a literal
+        tone = "ok" if verdict is Verdict.RIGHT else "bad" if verdict is Verdict.WRONG else "warn"
+        return f"{words} {clean(user.name, 60)}", tone
 
     def action_handover(self) -> None:
         user = self.current()
@@ -220,23 +221,34 @@ class UsersVerbs(AreaScreen):
         if typed is None:
             return
         plan = self._plan(typed, host)
-        lines = [f"{name}: new" for name in plan.added]
-        lines += [f"{name}: has another password here, and keeps it" for name in plan.changed]
-        lines += [f"{name}: left out, {why}" for name, why in plan.refused]
-        if not plan.added:
-            self.notify("Nobody in that file is new here", severity="warning", markup=False)
+        if not plan.changed:
+            self._ask_import(plan, host, False)
             return
         from console.tui.modals.confirm import ConfirmModal  # noqa: PLC0415  # first use
 
-        title = f"Import {fmt.plural(len(plan.added), 'user')}?"
-        self.app.push_screen(
-            ConfirmModal(title, "Import", lines), partial(self._import, plan, host)
-        )
+        count = len(plan.changed)
+        title = f"Replace {fmt.plural(count, 'user')} who are here with another password or state?"
+        modal = ConfirmModal(title, "Replace", plan.changed)
+        self.app.push_screen(modal, partial(self._ask_import, plan, host))
 
-    def _import(self, plan: ImportPlan, host: str, yes: bool | None) -> None:
+    def _ask_import(self, plan: ImportPlan, host: str, replace: bool | None) -> None:
+        from console.tui.modals.confirm import ConfirmModal  # noqa: PLC0415  # first use
+
+        count = len(plan.added) + (len(plan.changed) if replace else 0)
+        lines = plan.preview("gets the one from there" if replace else "keeps it")
+        if not count:
+            said = "; ".join(("There is nobody to import", *map(str, plan.refused[:3])))
+            self.notify(clean(said, 400), severity="warning", markup=False)
+            return
+        modal = ConfirmModal(f"Import {fmt.plural(count, 'user')}?", "Import", lines)
+        self.app.push_screen(modal, partial(self._import, plan, host, bool(replace), count))
+
+    def _import(
+        self, plan: ImportPlan, host: str, replace: bool, count: int, yes: bool | None
+    ) -> None:
         if yes:
-            work = partial(self.deployment.users.import_, plan, host=host)
-            said = f"{fmt.plural(len(plan.added), 'user')} imported; z undoes it"
+            work = partial(self.deployment.users.import_, plan, host=host, replace=replace)
+            said = f"{fmt.plural(count, 'user')} imported; z undoes it"
             self.ask(work, lambda _: self.changed(said), group="change")
 
     def action_undo(self) -> None:
