@@ -46,6 +46,7 @@ from console.core.users.activity_answers import (
     Sum,
     Tried,
 )
+from console.core.users.names import check_name
 from console.core.users.report import EVERYBODY, Asked, Report
 from console.core.users.undo import Last, What
 from console.core.users.user import User
@@ -347,12 +348,17 @@ class FakeUsers:
     fails: Exception | None = None
     report: Report = field(default_factory=logged)
     asked: list[Asked] = field(default_factory=list)
+    listed: int = 0
     _before: list[User] = field(default_factory=list)
 
     def hosts(self) -> Sequence[str]:
         return list(dict.fromkeys(["default", *(each.host for each in self.users)]))
 
+    def state(self) -> tuple[object, ...]:
+        return tuple(self.users)
+
     def list(self) -> list[User]:
+        self.listed += 1
         if self.fails is not None:
             raise self.fails
         return list(self.users)
@@ -373,6 +379,9 @@ class FakeUsers:
         self.passwords["mlflow-console"] = "made anew"
 
     def rename(self, name: str, new: str, *, host: str = "default") -> None:
+        check_name(new)
+        if any(each.name == new for each in self.users):
+            raise UsageError(f"{new} is taken", "Choose another name.")
         self._each({name}, host, lambda each: msgspec.structs.replace(each, name=new))
 
     def disable(self, names: Sequence[str], *, host: str = "default") -> None:

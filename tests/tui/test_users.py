@@ -159,6 +159,41 @@ async def test_a_log_that_cannot_be_read_leaves_the_list(monkeypatch: pytest.Mon
         assert said(app, "#about").startswith("✗ activity.db has format 99")
 
 
+async def test_a_change_by_somebody_else_is_shown_and_marks_and_cursor_stay() -> None:
+    fake = Fake()
+    async with opened(fake) as (app, pilot):
+        await press(pilot, "3", "j", "space")
+        screen = app.screen
+        assert isinstance(screen, UsersScreen)
+        fake.users.users.insert(0, user("aaron"))
+        screen.look()
+        await settle(pilot)
+        assert column(app, "#users", 0)[:2] == ["aaron", "alice"]
+        assert table(app, "#users").marks == {"default/bob"}
+        assert table(app, "#users").key == "default/ci"
+        listed = fake.users.listed
+        screen.look()
+        await settle(pilot)
+        assert fake.users.listed == listed  # nothing changed, so nothing is read or drawn
+
+
+async def test_looking_goes_on_by_itself_and_after_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(users_screen, "LOOK_SECONDS", 0.05)
+    fake = Fake()
+    async with opened(fake) as (app, pilot):
+        await press(pilot, "3")
+        fake.users.fails = ConsoleError("The file is not for you")
+        fake.users.users.insert(0, user("aaron"))
+        while not said(app, "#sum").startswith("✗ The file is not for you"):
+            await pilot.pause(0.05)
+        fake.users.fails = None
+        while not said(app, "#sum").startswith("6 users"):
+            await pilot.pause(0.05)
+        assert column(app, "#users", 0)[0] == "aaron"
+
+
 @dataclass
 class SlowUsers(FakeUsers):
     """Reading the log takes until it is let go."""

@@ -336,8 +336,9 @@ def test_rename_keeps_the_password(dep: Deployment) -> None:
     assert names(dep) == ["ada lovelace", "bob"]
     assert verify(dep.paths.users, "ada lovelace", "x")
     for new, why in (("bob", "exists already"), ("a:b", "colon"), ("", "empty")):
-        with pytest.raises(UsageError, match=why):
+        with pytest.raises(UsageError, match=why) as caught:
             dep.users.rename("ada lovelace", new)
+        assert "passwd" not in caught.value.hint
     with pytest.raises(UsageError, match="no user ada"):
         dep.users.rename("ada", "eve")
 
@@ -407,6 +408,18 @@ def test_what_it_means_to_take_a_change_back(dep: Deployment) -> None:
         "Taken back: u0, u1, u2 and 2 more imported; u0 can log in no more, "
         "u1 can log in no more, u2 can log in no more and 2 more"
     )
+
+
+def test_a_change_of_a_file_is_seen_from_outside(dep: Deployment) -> None:
+    missing = dep.users.state()
+    dep.users.add("ada", Secret("x"))
+    before = dep.users.state()
+    assert before != missing
+    assert dep.users.state() == before
+    content = dep.paths.users.read_bytes()
+    with dep.paths.users.open("r+b") as file:  # in place, of the same size
+        file.write(content.replace(b"ada", b"eve"))
+    assert dep.users.state() != before
 
 
 def test_what_changes_nothing_leaves_the_last_change(dep: Deployment) -> None:

@@ -68,6 +68,14 @@ class UsersService:
         """The names of the files: the shared one, then the host names with one of their own."""
         return self._files.hosts()
 
+    def state(self) -> tuple[object, ...]:
+        """What the files look like from outside: cheap, and another one when one was changed.
+
+        Raises:
+            AccessError: Their folder is not for this account.
+        """
+        return self._files.state()
+
     @operation("users.list")
     def list(self, host: str | None = None) -> builtins.list[User]:
         """The users in the order of their files; the first of several lines of a name counts.
@@ -152,7 +160,8 @@ class UsersService:
         self._not_the_service_user([name], "renamed")
         self._change(
             host, What((name,), f"renamed to {new}"),
-            lambda file: self._free(file, new).rename(self._known(file, name).name, new.encode()),
+            lambda file: self._free(file, new, "Choose another name.").rename(
+                self._known(file, name).name, new.encode()),
         )  # fmt: skip
 
     @operation("users.disable", target=_several)
@@ -364,15 +373,15 @@ class UsersService:
     def _service_user(self) -> str:
         return self.deployment.settings.users.service_user
 
-    def _free(self, file: Htpasswd, name: str) -> Htpasswd:
+    def _free(
+        self, file: Htpasswd, name: str,
+        hint: str = "`mlflow-console users passwd` changes the password.",
+    ) -> Htpasswd:  # fmt: skip
         """The file, when nobody in it has this name."""
         line = file.find(name)
         if line is not None:
             state = "exists already" if line.enabled else "exists already and is disabled"
-            raise UsageError(
-                f"The user {clean(name)} {state}",
-                "`mlflow-console users passwd` changes the password.",
-            )
+            raise UsageError(f"The user {clean(name)} {state}", hint)
         return file
 
     def _known(self, file: Htpasswd, name: str) -> Line:

@@ -48,7 +48,7 @@ class UserFile:
             change = self._journal.read()
             if change is not None and change.left(content):
                 return Htpasswd.parse(change.after)
-            if seen == self._state():
+            if seen == self.state():
                 break  # else it may have been read in the middle
         return Htpasswd.parse(content)
 
@@ -92,7 +92,7 @@ class UserFile:
         """
 
         def edited() -> bool:
-            return seen != self._state()
+            return seen != self.state()
 
         # A proxy's unprivileged worker reads both; the deployment's own folder is 0700.
         files.make_folder(self.path.parent, 0o755)
@@ -108,13 +108,14 @@ class UserFile:
     def _content(self) -> tuple[tuple[int, ...], bytes]:
         """What the file looks like from outside, taken before it is read; and its bytes."""
         with files.explained(self.path):
-            state = self._state()
+            state = self.state()
             try:
                 return state, self.path.read_bytes()
             except FileNotFoundError:
                 return (), b""
 
-    def _state(self) -> tuple[int, ...]:
+    def state(self) -> tuple[int, ...]:
+        """What it looks like from outside; another one when it was changed, () when missing."""
         try:
             now = self.path.stat()
         except FileNotFoundError:

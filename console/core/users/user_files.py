@@ -78,6 +78,10 @@ class UserFiles:
             raise ConsoleError(clean(guard.void[host], 400), guard.remedy)
         return file
 
+    def state(self) -> tuple[object, ...]:
+        """What all of them look like from outside, so that a change of any is seen by a stat."""
+        return tuple((host, *self._at(host).state()) for host in self.hosts())
+
     @property
     def lost(self) -> bool:
         """Whether the shared file is gone: whoever has the service user's secret had one."""
@@ -95,9 +99,12 @@ class UserFiles:
                 raise ConsoleError(f"The user file {path} is missing", LOST_HINT)
 
     def _file(self, host: str, new: bool, alone: bool) -> UserFile:
-        paths = self._deployment.paths
         if host not in self.hosts():
             self._refuse(host, new)
+        return self._at(host, alone)
+
+    def _at(self, host: str, alone: bool = False) -> UserFile:
+        paths = self._deployment.paths
         return UserFile(
             paths.users.with_name(host), paths.run / "users.lock",
             self._deployment.driver.users_changed, alone,

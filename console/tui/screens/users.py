@@ -23,8 +23,9 @@ from console.tui.widgets.facts import Facts, Part
 from console.tui.widgets.filter import FilterLine
 from console.tui.widgets.table import Table
 
-# How often the log is read while somebody looks.
+# How often the log is read, and a look is taken at the files, while somebody looks.
 READ_SECONDS = 10.0
+LOOK_SECONDS = 2.0
 
 
 class UsersScreen(UsersVerbs):
@@ -88,7 +89,9 @@ class UsersScreen(UsersVerbs):
         self._notes: list[str] = []
         self._report: Report | None = None
         self.listing: Listing | None = None
-        self._reading: Timer | None = None
+        self._seen: tuple[object, ...] | None = None
+        self._looks = False
+        self._ticking: list[Timer] = []
         self._cancel = threading.Event()
         self._reads = False
         self._again = False
@@ -103,26 +106,52 @@ class UsersScreen(UsersVerbs):
     def on_screen_resume(self) -> None:
         self._cancel = threading.Event()
         self.action_refresh()
-        self._reading = self.set_interval(READ_SECONDS, self._read_log)
+        self._ticking = [
+            self.set_interval(READ_SECONDS, self._read_log),
+            self.set_interval(LOOK_SECONDS, self.look),
+        ]
 
     def on_screen_suspend(self) -> None:
         self._cancel.set()
-        if self._reading is not None:
-            self._reading.stop()
+        for timer in self._ticking:
+            timer.stop()
 
     # Reading
 
     def action_refresh(self) -> None:
-        users = self.deployment.users
-        self.ask(lambda: (users.list(), users.notes()), self._read, self._unread, group="users")
+        self._read_files()
         self._read_log()
 
-    def _read(self, found: tuple[list[User], list[str]]) -> None:
-        self._users, self._notes = found
+    def look(self) -> None:
+        """Read the files again when somebody else has changed one: `htpasswd`, another console."""
+        if not self._looks:  # a disk that hangs holds one thread, not one more each time
+            self._looks = True
+            self.ask(self.deployment.users.state, self._looked, self._not_looked, group="look")
+
+    def _looked(self, state: tuple[object, ...]) -> None:
+        self._looks = False
+        if state != self._seen:
+            self._seen = state
+            self._read_files()
+
+    def _not_looked(self, error: ConsoleError) -> None:
+        self._looks = False
+        self._unread(error)
+
+    def _read_files(self) -> None:
+        users = self.deployment.users
+        # What is changed while they are read is seen by the next look.
+        self.ask(
+            lambda: (users.state(), users.list(), users.notes()), self._read, self._unread,
+            group="users",
+        )  # fmt: skip
+
+    def _read(self, found: tuple[tuple[object, ...], list[User], list[str]]) -> None:
+        self._seen, self._users, self._notes = found
         self._arrange()
 
     def _unread(self, error: ConsoleError) -> None:
-        self._users = None
+        self._seen = self._users = None
         self.query_one("#sum", Facts).show(
             ("✗ ", "bad"), (clean(error.message, 300), "bold"), "\n  ", (clean(error.hint), "dim")
         )
