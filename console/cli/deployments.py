@@ -20,7 +20,7 @@ from console.cli.passwords import (
     Words,
     show_generated,
 )
-from console.cli.tables import Cell, Column, Marked, Tone
+from console.cli.tables import LONG_NAME, Cell, Column, Marked, Tone
 from console.core import audit as trail
 from console.core import register as known_deployments
 from console.core.deployment import Deployment
@@ -48,8 +48,8 @@ KNOWN = (
     Column("WHY"),
 )  # fmt: skip
 TRAIL = (
-    Column("AT"), Column("WHO"), Column("WHAT", keep=True), Column("TARGET"), Column("OUTCOME"),
-    Column("ERROR"),
+    Column("AT"), Column("WHO"), Column("WHAT", keep=True), Column("TARGET", most=LONG_NAME),
+    Column("OUTCOME"), Column("ERROR"),
 )  # fmt: skip
 
 

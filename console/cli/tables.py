@@ -11,6 +11,8 @@ from console.core.text import clean
 
 GAP = "  "
 NARROWEST = 8
+LONG_NAME = 60
+"""The `most` of names that anybody may make as long as they like."""
 
 
 class Tone(Enum):
@@ -41,11 +43,14 @@ class Column:
     Attributes:
         right: Numbers stand at the right.
         keep: Never shortened, because a person copies it.
+        most: No wider than this for the sake of one row: what is longer is cut on a terminal, and
+            elsewhere runs over in its own row alone.
     """
 
     title: str
     right: bool = False
     keep: bool = False
+    most: int | None = None
 
 
 def width_of(text: str) -> int:
@@ -73,9 +78,12 @@ class Layout:
     ) -> None:  # fmt: skip
         self._columns = columns
         self._colour = colour
-        self._widths = [
+        widest = [
             max([width_of(column.title), *(width_of(_text(row[at])) for row in first)])
             for at, column in enumerate(columns)
+        ]
+        self._widths = [
+            min(width, column.most or width) for width, column in zip(widest, columns, strict=True)
         ]
         if terminal is not None:
             self._shrink(terminal)

@@ -18,7 +18,7 @@ from console.cli.passwords import (
     password_of,
     show_generated,
 )
-from console.cli.tables import Cell, Column, Marked, Tone
+from console.cli.tables import LONG_NAME, Cell, Column, Marked, Tone
 from console.cli.users_activity import activity
 from console.core import files
 from console.core.errors import ConsoleError, UsageError
@@ -40,7 +40,7 @@ Host = Annotated[
                       "one that all others share.", show_default=False)
 ]  # fmt: skip
 
-COLUMNS = (Column("NAME"), Column("PASSWORD"), Column("LOGIN"), Column("NOTE"))
+COLUMNS = (Column("NAME", most=LONG_NAME), Column("PASSWORD"), Column("LOGIN"), Column("NOTE"))
 HOST = Column("HOST")
 # More is no file of users.
 LARGEST_IMPORT = 64_000_000

@@ -57,6 +57,14 @@ def test_what_is_copied_is_never_cut() -> None:
     assert layout.line(("x" * 32, "y" * 50)) == "x" * 32 + GAP + "y" * 15 + "…"
 
 
+def test_one_long_name_makes_no_other_row_long() -> None:
+    columns, rows = [Column("NAME", most=6), Column("N")], [("x" * 9, "1"), ("abc", "2")]
+    lines = Layout(columns, rows).lines(rows)
+    assert [*lines] == ["xxxxxxxxx  1", "abc     2"]
+    lines = Layout(columns, rows, terminal=200).lines(rows)
+    assert [*lines] == ["xxxxx…  1", "abc     2"]
+
+
 def test_wide_letters_count_twice() -> None:
     layout = Layout([Column("A"), Column("B")], [("日本", "x"), ("abcd", "y")])
     assert [*layout.lines([("日本", "x"), ("abcd", "y")])] == ["日本  x", "abcd  y"]

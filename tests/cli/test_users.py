@@ -61,6 +61,17 @@ def test_two_forms_are_refused(cli: Cli) -> None:
     assert (result.code, result.out) == (2, "")
 
 
+def test_one_long_name_makes_no_other_row_long(cli: Cli) -> None:
+    name = "b" * 181
+    assert cli("users", "add", name, "--generate").code == 0
+    assert cli("users", "add", "carol", "--generate").code == 0
+    for listing in (("users", "list"), ("audit",)):
+        rows = cli(*listing).out.splitlines()
+        assert len([row for row in rows if name in row]) == 1
+        assert max(len(row) for row in rows if name not in row) < 160
+        assert name in cli(*listing, "--json").out
+
+
 def test_junk_lines_are_named_and_kept(cli: Cli, deployment: Deployment) -> None:
     junk = b"this is no user\n"
     deployment.paths.users.write_bytes(junk + deployment.paths.users.read_bytes())
