@@ -219,9 +219,9 @@ class HomeScreen(AreaScreen):
 
     def _show_users(self, users: list[User]) -> None:
         people = [user for user in users if not user.service_user]
-        weak = sum(user.weak for user in people)
-        parts: list[Part] = [("Users", "bold"), f"\n{fmt.plural(len(people), 'person', 'people')}"]
-        parts.append(" can log in" if people else ": nobody can log in")
+        weak, able = sum(user.weak for user in people), sum(user.enabled for user in people)
+        who = fmt.plural(able, "person", "people") if able else "Nobody"
+        parts: list[Part] = [("Users", "bold"), f"\n{who} can log in"]
         if weak:
             parts += ["\n", ("! ", "warn"), f"{weak} with a weak hash"]
         if not people:
