@@ -228,7 +228,7 @@ def _import(call: Session, plan: ImportPlan, host: str, replace: bool) -> None:
             call.output.note(line)
         call.output.note("There is nothing to change.")
         return
-    call.confirm(OPERATIONS["users.import"], _preview(plan, replace), "Change the users so?")
+    call.confirm(OPERATIONS["users.import"], _preview(plan, replace), "Import these users?")
     call.deployment.users.import_(plan, host=host, replace=replace)
     call.output.note(f"{count} of them can log in here by the passwords that they have there.")
 

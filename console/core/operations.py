@@ -88,7 +88,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("users", "passwd", "Change somebody's password", Risk.WRITE),
         Operation("users", "renew", "Make the password of the console's own user anew", Risk.WRITE),
         Operation("users", "rename", "Give somebody another name", Risk.WRITE),
-        Operation("users", "disable", "Let somebody in no more, until enabled", Risk.WRITE),
+        Operation("users", "disable", "Keep somebody out until enabled again", Risk.WRITE),
         Operation("users", "enable", "Let somebody in again", Risk.WRITE),
         Operation("users", "remove", "Take somebody's access away", Risk.DESTROY),
         Operation("users", "check", "Whether a password is somebody's", Risk.READ),

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from textual.actions import ActionParseResult
     from textual.app import SystemCommand
+    from textual.dom import DOMNode
 
     from console.core.deployment import Deployment
     from console.core.doctor.service import Examination
@@ -186,7 +188,7 @@ class ConsoleApp(App[int], Caller):
         if self.session is None:
             return "no deployment is open"
         if operation.risk != "read" and self.deployment.read_only:
-            return f"{operation.summary}: refused, read-only ({self.deployment.read_only})"
+            return f"Read-only: nothing is changed here ({self.deployment.read_only})"
         return self.session.missing.get(operation.id, "")
 
     # What several screens show
@@ -370,6 +372,22 @@ class ConsoleApp(App[int], Caller):
             if isinstance(screen, AreaScreen) and operation.id in screen.VERBS.values():
                 await screen.run_verb(operation.id)
                 return
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do an action, or say why a screen does not do it here."""
+        from console.tui.area import AreaScreen  # noqa: PLC0415  # first use
+
+        if isinstance(default_namespace, AreaScreen) and isinstance(action, str):
+            refused = default_namespace.refused(action)
+            if refused:
+                self.notify(refused, severity="warning", timeout=3, markup=False)
+                return True
+        return await super().run_action(action, default_namespace, namespaces)
 
     def action_help(self) -> None:
         """Show the keys of the active screen."""

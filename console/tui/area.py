@@ -65,10 +65,12 @@ class AreaScreen(Screen[None], Caller):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey what read-only forbids or the driver lacks."""
+        return None if self.refused(action) else True
+
+    def refused(self, action: str) -> str:
+        """Why an action is not done here; "" when it is."""
         operation = OPERATIONS.get(self.VERBS.get(action, ""))
-        if operation is not None and self.console.refused(operation):
-            return None
-        return True
+        return "" if operation is None else self.console.refused(operation)
 
     async def run_verb(self, operation_id: str) -> None:
         """Do a verb by its id, as the palette asks for it."""

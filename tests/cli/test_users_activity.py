@@ -202,7 +202,7 @@ def test_an_unknown_file_of_users(cli: Cli) -> None:
 def test_before_the_first_request(cli: Cli) -> None:
     result = cli("users", "activity")
     assert result.out.splitlines()[1].split()[:3] == ["alice", "-", "-"]
-    assert result.err == "The logs cover 0 hours of 30 days.\n"
+    assert result.err == "The logs cover less than an hour of 30 days.\n"
     for option in ("--tried", "--slow", "--deletions"):
         assert cli("users", "activity", option).out == ""
 
@@ -210,7 +210,7 @@ def test_before_the_first_request(cli: Cli) -> None:
 def test_fewer_days_are_remembered(cli: Cli, deployment: Deployment) -> None:
     path = deployment.paths.settings
     path.write_text(path.read_text().replace("activity_days = 90", "activity_days = 10"))
-    assert cli("users", "activity").err == "The logs cover 0 hours of 10 days.\n"
+    assert cli("users", "activity").err == "The logs cover less than an hour of 10 days.\n"
 
 
 def _tree(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -226,7 +226,7 @@ def test_read_only_nothing_is_written(
     cli: Cli, deployment: Deployment, log: Callable[..., None], now: float
 ) -> None:
     assert cli("users", "activity", "--read-only").err == (
-        "Warning: Read-only: the log was never read\nThe logs cover 0 hours of 30 days.\n"
+        "Warning: Read-only: the log was never read\nThe logs cover less than an hour of 30 days.\n"
     )
     assert not deployment.paths.activity.exists()
     assert cli("users", "activity").code == 0

@@ -38,7 +38,7 @@ from console.tui.screens.storage import StorageScreen
 from console.tui.screens.users import UsersScreen
 from console.tui.screens.users_activity import ActivityScreen
 from tests.tui.fake import Fake, FakeStack
-from tests.tui.helpers import opened, press, said, settle, table
+from tests.tui.helpers import opened, press, said, settle, table, toasts
 
 SCREENS: tuple[type[AreaScreen], ...] = (
     HomeScreen, StackScreen, LogsScreen, UsersScreen, ActivityScreen, ExperimentsScreen, RunScreen,
@@ -95,6 +95,7 @@ async def test_read_only_greys_what_changes() -> None:
         assert "read-only" in str(app.screen.query_one("Header").render())
         await press(pilot, "3", "a", "d", "e")
         assert isinstance(app.screen, UsersScreen)
+        assert toasts(app) == ["Read-only: nothing is changed here (--read-only)"] * 3
         for area in AREAS:
             await press(pilot, area.key)
             screen = app.screen

@@ -211,7 +211,8 @@ class Coverage:
         if self.covered >= timedelta(days=2):
             return f"logs cover {int(self.covered / timedelta(days=1))} of {days} days"
         hours = int(self.covered / timedelta(hours=1))
-        return f"logs cover {hours} {'hour' if hours == 1 else 'hours'} of {max(days, 1)} days"
+        some = "less than an hour" if not hours else "1 hour" if hours == 1 else f"{hours} hours"
+        return f"logs cover {some} of {max(days, 1)} days"
 
 
 def unseen(last_seen: datetime | None, days: int, coverage: Coverage) -> bool | None:

@@ -46,10 +46,10 @@ class UserFormModal(Modal[Login], PasswordForm):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+g", "generate", "Generate", id="user.generate",
-                tooltip="Make up a password and show it once"),
-        Binding("ctrl+o", "generate_words", "Generate words", id="user.generate-words",
-                tooltip="Make up a password of words, which are read aloud more easily"),
+        Binding("ctrl+g", "generate", "Save a made-up one", id="user.generate",
+                tooltip="Save with a made-up password, not the typed one; it is shown once"),
+        Binding("ctrl+o", "generate_words", "Save one of words", id="user.generate-words",
+                tooltip="Save with a made-up password of words, which are easier read aloud"),
     ]  # fmt: skip
 
     def __init__(self, name: str = "") -> None:
@@ -69,10 +69,10 @@ class UserFormModal(Modal[Login], PasswordForm):
         yield Facts(id="wrong", classes="wrong")
         with Horizontal(classes="buttons"):
             yield Button("Save", id="save", compact=True)
-            yield Button("Generate a password", id="generate", compact=True)
-            yield Button("of words", id="generate-words", compact=True)
+            yield Button("Save a made-up one", id="generate", compact=True)
+            yield Button("Save one of words", id="generate-words", compact=True)
         yield Facts(
-            ("enter", "accent"), " Save   ", ("^g", "accent"), " Generate   ",
+            ("enter", "accent"), " Save   ", ("^g", "accent"), " Save made-up   ",
             ("^o", "accent"), " of words   ", ("escape", "accent"), " Cancel", classes="keys",
         )  # fmt: skip
 
