@@ -135,15 +135,25 @@ def rename(
 @verb(app, "users.disable")
 def disable(context: typer.Context, names: Names, host: Host = SHARED) -> None:
     call = session(context)
-    call.to_change("users.disable").users.disable(names, host=host)
-    call.output.note(f"Disabled: {', '.join(names)}; `mlflow-console users enable` undoes it.")
+    unchanged = call.to_change("users.disable").users.disable(names, host=host)
+    _switched(call, "Disabled", names, unchanged, "`mlflow-console users enable` undoes it")
 
 
 @verb(app, "users.enable")
 def enable(context: typer.Context, names: Names, host: Host = SHARED) -> None:
     call = session(context)
-    call.to_change("users.enable").users.enable(names, host=host)
-    call.output.note(f"Enabled: {', '.join(names)}; their passwords are the old ones.")
+    unchanged = call.to_change("users.enable").users.enable(names, host=host)
+    _switched(call, "Enabled", names, unchanged, "their passwords are the old ones")
+
+
+def _switched(
+    call: Session, done: str, names: list[str], unchanged: dict[str, str], then: str
+) -> None:
+    """Say who was switched, and who was not because they were so already."""
+    if changed := [name for name in dict.fromkeys(names) if name not in unchanged]:
+        call.output.note(f"{done}: {', '.join(changed)}; {then}.")
+    for name, why in unchanged.items():
+        call.output.note(f"{name} {why}.")
 
 
 @verb(app, "users.remove")

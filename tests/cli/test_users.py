@@ -340,6 +340,28 @@ def test_disable_enable_rename_and_undo(cli: Cli, deployment: Deployment) -> Non
     assert deployment.paths.users.read_bytes() == before
 
 
+def test_enable_and_disable_say_what_is_true(cli: Cli, deployment: Deployment) -> None:
+    def said(verb: str, *names: str) -> str:
+        result = cli("users", verb, *names)
+        assert (result.code, result.out) == (0, "")
+        return result.err
+
+    bob = "bob:{SHA}bjPFCbmcuqkxHxpmQvHNOXUYzhg="
+    with deployment.paths.users.open("a") as file:
+        file.write(f"{bob}\n# disabled: {bob}\n")
+    assert said("enable", "alice") == "alice was enabled already.\n"
+    assert said("enable", "bob") == (
+        "bob was enabled already; a disabled line of that name counts for nothing.\n"
+    )
+    once = "Disabled: alice; `mlflow-console users enable` undoes it.\n"
+    assert said("disable", "alice", "alice") == once
+    assert said("disable", "alice") == "alice was disabled already.\n"
+    assert said("enable", "bob", "alice").splitlines() == [
+        "Enabled: alice; their passwords are the old ones.",
+        "bob was enabled already; a disabled line of that name counts for nothing.",
+    ]
+
+
 def test_the_change_of_another_account_is_taken_back_after_a_question(
     program: Cli, deployment: Deployment
 ) -> None:

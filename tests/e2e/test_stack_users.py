@@ -149,7 +149,7 @@ def hammering(stack: Deployment, name: str) -> Iterator[Hammer]:
             list(clients)
 
 
-OUT: dict[str, Callable[[Deployment, str], None]] = {
+OUT: dict[str, Callable[[Deployment, str], object]] = {
     "removed": lambda stack, name: stack.users.remove([name]),
     "disabled": lambda stack, name: stack.users.disable([name]),
     "changed": lambda stack, name: stack.users.passwd(name, OTHER),
@@ -170,7 +170,7 @@ class Out:
 
 
 def put_out(
-    stack: Deployment, name: str, verb: Callable[[Deployment, str], None], before: float
+    stack: Deployment, name: str, verb: Callable[[Deployment, str], object], before: float
 ) -> Out:
     """Put a user out who asks on eight connections.
 

@@ -27,10 +27,8 @@ from console.core.users.report import EVERYBODY, Asked, Report, report
 from console.core.users.seen import scope, spelt
 from console.core.users.undo import Last, What
 from console.core.users.user import User, of_line
-from console.core.users.user_files import SHARED, UserFiles
+from console.core.users.user_files import LIST_HINT, SHARED, UserFiles
 from console.core.users.verify import Verdict
-
-LIST_HINT = "`mlflow-console users list` shows the users."
 
 
 def _shown(text: str) -> str:
@@ -165,8 +163,11 @@ class UsersService:
         )  # fmt: skip
 
     @operation("users.disable", target=_several)
-    def disable(self, names: Sequence[str], *, host: str = SHARED) -> None:
+    def disable(self, names: Sequence[str], *, host: str = SHARED) -> dict[str, str]:
         """Let these users in no more; their hashes stay as comments. All of them or none.
+
+        Returns:
+            Those to whom nothing was done, and why.
 
         Raises:
             UsageError: One of them is unknown.
@@ -174,10 +175,15 @@ class UsersService:
         """
         self._not_the_service_user(names, "disabled")
 
+        unchanged: dict[str, str] = {}
+
         def disabled(file: Htpasswd) -> Htpasswd:
             known = self._all_known(file, names)
+            unchanged.clear()
             for line in known:
-                if scheme_of(line.field).name == UNKNOWN:
+                if not line.enabled:
+                    unchanged[display(line.name)] = "was disabled already"
+                elif scheme_of(line.field).name == UNKNOWN:
                     raise ConsoleError(
                         f"The password of {clean(display(line.name))} is kept in no known scheme",
                         "Nobody can log in by it anyway: give a new one, or remove the user.",
@@ -185,18 +191,33 @@ class UsersService:
             return file.disable({line.name for line in known})
 
         self._change(host, _what(names, "disabled"), disabled)
+        return unchanged
 
     @operation("users.enable", target=_several)
-    def enable(self, names: Sequence[str], *, host: str = SHARED) -> None:
+    def enable(self, names: Sequence[str], *, host: str = SHARED) -> dict[str, str]:
         """Let these users in again by the passwords that they had. All of them or none.
+
+        Returns:
+            Those to whom nothing was done, and why.
 
         Raises:
             UsageError: One of them is unknown.
         """
-        self._change(
-            host, _what(names, "enabled"),
-            lambda file: file.enable({line.name for line in self._all_known(file, names)}),
-        )  # fmt: skip
+        unchanged: dict[str, str] = {}
+
+        def enabled(file: Htpasswd) -> Htpasswd:
+            known = self._all_known(file, names)
+            off = {line.name for line in file.lines if line.is_user and not line.enabled}
+            unchanged.clear()
+            for line in known:
+                if line.enabled:
+                    other = "; a disabled line of that name counts for nothing"
+                    why = f"was enabled already{other if line.name in off else ''}"
+                    unchanged[display(line.name)] = why
+            return file.enable({line.name for line in known})
+
+        self._change(host, _what(names, "enabled"), enabled)
+        return unchanged
 
     @operation("users.remove", target=_several)
     def remove(self, names: Sequence[str], *, host: str = SHARED) -> None:

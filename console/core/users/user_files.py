@@ -14,6 +14,7 @@ from console.core.users.user_file import UserFile
 SHARED = "default"
 """The file of every host name that has none of its own."""
 
+LIST_HINT = "`mlflow-console users list` shows the users."
 LOST_HINT = (
     "Put it back from a backup; or `mlflow-console users renew` makes it anew, with the console's "
     "own account alone."

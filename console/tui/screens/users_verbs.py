@@ -158,7 +158,7 @@ class UsersVerbs(AreaScreen):
 
         self.app.push_screen(ConfirmModal(title, does, [named(each) for each in users]), answered)
 
-    def _for_each_host(self, verb: Callable[..., None], users: Sequence[User], done: str) -> None:
+    def _for_each_host(self, verb: Callable[..., object], users: Sequence[User], done: str) -> None:
         """Do a verb to users, file by file."""
 
         def work() -> None:
