@@ -42,6 +42,8 @@ SLOW = (
 DELETED = (
     Column("AT"), Column("WHO"), Column("ADDRESS"), Column("STATUS"), Column("WHAT", keep=True),
 )  # fmt: skip
+NOBODY = "Nobody, as far as the logs prove it."
+OWN = "{name} is the console's own account: its checks are not counted."
 
 
 def activity(
@@ -99,21 +101,20 @@ def activity(
         )  # fmt: skip
         _covered(call, found, found.days)
     else:
-        _people(call, found, one=name is not None and unseen is None)
+        own = name == call.deployment.settings.users.service_user
+        empty = OWN.format(name=name) if own else NOBODY
+        _people(call, found, empty, one=name is not None and unseen is None)
 
 
 def _covered(call: Session, found: Report, days: int) -> None:
     call.output.note(f"The {found.coverage.last(days).sentence}.")
 
 
-def _people(call: Session, found: Report, one: bool) -> None:
+def _people(call: Session, found: Report, empty: str, one: bool) -> None:
     if one and len(found.people) == 1:
         _one(call, found.people[0])
     else:
-        call.output.table(
-            PEOPLE, found.people, lambda each: _person(call, each),
-            "Nobody, as far as the logs prove it.",
-        )  # fmt: skip
+        call.output.table(PEOPLE, found.people, lambda each: _person(call, each), empty)
     call.output.note(f"The {found.covers}.")
 
 

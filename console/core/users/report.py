@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from console.core.deployment import Deployment
-from console.core.errors import ConsoleError
+from console.core.errors import ConsoleError, UsageError
 from console.core.format import exact
+from console.core.text import clean
 from console.core.users.activity_answers import (
     Coverage,
     Deleted,
@@ -22,7 +23,7 @@ from console.core.users.activity_answers import (
 )
 from console.core.users.htpasswd import display
 from console.core.users.seen import scope, shown, spelt
-from console.core.users.user_files import UserFiles
+from console.core.users.user_files import LIST_HINT, UserFiles
 
 MONTH_DAYS = 30
 SLOW_DAYS = 7
@@ -87,7 +88,7 @@ def report(
         cancel: Leaves off reading; what was read counts.
 
     Raises:
-        UsageError: There is no such file of users.
+        UsageError: There is no such file of users, or nothing knows the name.
         ConsoleError: What is remembered cannot be read.
     """
     activity, note = deployment.activity, ""
@@ -102,7 +103,7 @@ def report(
         note = f"Read-only: the log was {read}"
     files = _Names(deployment, asked)
     user = None if asked.name is None else spelt(asked.name)
-    return Report(
+    found = Report(
         covers=covered.last(asked.unseen_days or min(MONTH_DAYS, activity.days)).sentence,
         coverage=covered,
         days=activity.days,
@@ -122,6 +123,21 @@ def report(
         ),
         note=note,
     )  # fmt: skip
+    if asked.name is not None and not _known(deployment, files, asked.name, found):
+        raise UsageError(
+            f"There is no user {clean(asked.name)}, and the logs know of none", note or LIST_HINT
+        )
+    return found
+
+
+def _known(deployment: Deployment, files: _Names, name: str, found: Report) -> bool:
+    """Whether a file or a log has the name, whatever else was asked for."""
+    return (
+        name == deployment.settings.users.service_user
+        or spelt(name) in files.known
+        or spelt(name) in deployment.activity.people(files.scope)
+        or bool(found.people or found.tried or found.slow or found.deletions)
+    )
 
 
 class _Names:
