@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-# C0 and C1 controls, line and paragraph separators, and what turns the direction of writing.
+# C0 and C1 controls, line and paragraph separators, what turns the direction of writing, and what
+# has no width; but for the joiners, which emoji and some scripts need.
 _UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b\u200e\u200f\u061c\u202a-\u202e\u2060-\u2069\ufeff"
+    "\ud800-\udfff]"
 )
 _ESCAPE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-_])")
 _NAMES = {"\t": " ", "\n": "↵", "\r": "↵"}

@@ -52,6 +52,8 @@ def test_harmless_text_is_left_as_it_is(text: str) -> None:
     ("text", "shown"),
     [
         ("\x1b[31mred\x1b[0m", "red"),
+        ("ada\u200b\u2060", "ada��"),
+        ("👩\u200d💻", "👩\u200d💻"),
         ("\x1b]0;title\x07after", "after"),
         ("\x1b]0;title\x1b\\after", "after"),
         ("a\nb\tc\r", "a↵b c↵"),
