@@ -24,6 +24,7 @@ class Handover:
         certificate: The file that a client has to be given, where no authority signed it.
         exports: Lines for a shell.
         program: Lines of Python.
+        note: Why the user gets nowhere with it now, "" when nothing is in the way.
     """
 
     url: str
@@ -31,19 +32,27 @@ class Handover:
     certificate: str
     exports: tuple[str, ...]
     program: tuple[str, ...]
+    note: str = ""
 
     @property
     def text(self) -> str:
-        """All of it, to be pasted."""
-        lines = []
+        """All of it: a part to be pasted into a shell, and one into Python."""
+        lines = ["In the shell:"]
+        if self.note:
+            lines += [f"# {self.note}"]
         if self.forward:
-            lines += [f"# From another machine, first: ssh -N {self.forward} HOST"]
+            lines += [
+                f"# From another machine, first: ssh -N {self.forward} HOST",
+                "# (HOST is the machine of the server, as ssh reaches it)",
+            ]
         if self.certificate:
             lines += [f"# Its certificate is self-signed: copy {self.certificate} over"]
-        return "\n".join([*lines, *self.exports, "", *self.program]) + "\n"
+        return "\n".join([*lines, *self.exports, "", "In Python:", *self.program]) + "\n"
 
 
-def handover(deployment: Deployment, name: str, host: str, password: Secret | None) -> Handover:
+def handover(
+    deployment: Deployment, name: str, host: str, password: Secret | None, note: str = ""
+) -> Handover:
     """What a user needs.
 
     Args:
@@ -51,6 +60,7 @@ def handover(deployment: Deployment, name: str, host: str, password: Secret | No
         name: The user's.
         host: The host name whose file holds the user, or "default".
         password: None leaves it out, to be sent by another way.
+        note: Why the user gets nowhere with it now.
     """
     driver = deployment.driver
     url = driver.url_of(host) if host in driver.host_names else driver.url
@@ -81,6 +91,7 @@ def handover(deployment: Deployment, name: str, host: str, password: Secret | No
             "with mlflow.start_run():",
             '    mlflow.log_metric("loss", 0.5)',
         ),
+        note=note,
     )
 
 

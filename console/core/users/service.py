@@ -257,9 +257,21 @@ class UsersService:
 
         Raises:
             UsageError: There is no such user.
+            ConsoleError: It is the service user, or the password is not the user's.
         """
-        self._known(self._files.of(host).read(), name)
-        return handover(self.deployment, name, host, password)
+        line = self._known(self._files.of(host).read(), name)
+        if name == self._service_user:
+            raise ConsoleError(
+                f"{clean(name)} is the console's own account and is handed over to nobody",
+                "`mlflow-console users add NAME` makes one for a person.",
+            )
+        if password is not None and verify.verdict(line, password) is Verdict.WRONG:
+            raise ConsoleError(
+                f"That is not the password of {clean(name)}",
+                "`mlflow-console users passwd` gives a new one.",
+            )
+        note = "" if line.enabled else f"{clean(name)} is disabled and cannot log in now"
+        return handover(self.deployment, name, host, password, note)
 
     def plan_import(self, content: bytes, *, host: str = SHARED) -> ImportPlan:
         """What `import_` would do with another htpasswd file.

@@ -28,7 +28,7 @@ class HandoverModal(Modal[None]):
         self.found = found
 
     def compose_body(self) -> Iterable[Widget]:
-        with VerticalScroll(classes="dialog-text", can_focus=False):
+        with VerticalScroll(classes="dialog-text"):
             lines = "\n".join(clean(line, 300) for line in self.found.text.splitlines())
             yield Facts((lines, "accent"), id="lines")
         yield Facts("The password is left out: send it by another way.")
