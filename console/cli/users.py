@@ -160,6 +160,7 @@ def _switched(
 def remove(context: typer.Context, names: Names, host: Host = SHARED) -> None:
     call = session(context)
     deployment = call.to_change("users.remove")
+    names = list(dict.fromkeys(names))
     found = {user.name: user for user in deployment.users.list(host)}
     if all(name in found and not found[name].service_user for name in names):
         call.confirm(

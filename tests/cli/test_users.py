@@ -355,11 +355,15 @@ def test_enable_and_disable_say_what_is_true(cli: Cli, deployment: Deployment) -
     )
     once = "Disabled: alice; `mlflow-console users enable` undoes it.\n"
     assert said("disable", "alice", "alice") == once
+    assert json.loads(deployment.paths.audit.read_text().splitlines()[-1])["target"] == "alice"
     assert said("disable", "alice") == "alice was disabled already.\n"
     assert said("enable", "bob", "alice").splitlines() == [
         "Enabled: alice; their passwords are the old ones.",
         "bob was enabled already; a disabled line of that name counts for nothing.",
     ]
+    assert said("remove", "bob", "bob", "--yes").splitlines() == [
+        "  bob: can no longer log in, runs stay", "Removed: bob",
+    ]  # fmt: skip
 
 
 def test_the_change_of_another_account_is_taken_back_after_a_question(

@@ -42,7 +42,7 @@ def _one(name: str, *_: object, host: str = SHARED) -> str:
 
 
 def _several(names: Sequence[str], *, host: str = SHARED) -> str:
-    return _one(" ".join(names), host=host)
+    return _one(" ".join(dict.fromkeys(names)), host=host)
 
 
 def _what(names: Sequence[str], done: str) -> What:
