@@ -402,6 +402,9 @@ def test_what_it_means_to_take_a_change_back(dep: Deployment) -> None:
         "ada's old password counts again when enabled",
     )
     assert means(lambda: dep.users.remove(["ada"])) == ("ada is back, who is disabled",)
+    dep.users.add("dan", Secret("x"))
+    dep.users.disable(["eve", "dan"])  # eve was disabled already
+    assert dep.users.last().said == "Taken back: dan disabled; dan can log in again"
     plan = dep.users.plan_import(b"".join(b"u%d:{SHA}x=\n" % number for number in range(5)))
     dep.users.import_(plan)
     assert dep.users.last().said == (

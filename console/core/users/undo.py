@@ -27,7 +27,7 @@ class What(msgspec.Struct, frozen=True):
     """A change in words.
 
     Attributes:
-        names: Who was changed.
+        names: Who was changed; `save` leaves out to whom nothing was done.
         done: What was done to them, for instance "removed".
         undone: It was taken back, and what can be taken back is that.
     """
@@ -96,9 +96,12 @@ def account() -> str:
 
 def save(path: Path, host: str, what: What, before: Htpasswd, after: Htpasswd) -> None:
     """Keep what is needed to take a change back, for this account alone: it holds hashes."""
+    here, there = after.by_name(), before.by_name()
+    changed = tuple(name for name in what.names if here.get(name) != there.get(name))
     last = Last(
-        host=host, what=what, means=tuple(_means(after, before, what.undone)), by=account(),
-        at=datetime.now(UTC), after=_digest(after), before=bytes(before),
+        host=host, what=msgspec.structs.replace(what, names=changed),
+        means=tuple(_means(here, there, what.undone)), by=account(), at=datetime.now(UTC),
+        after=_digest(after), before=bytes(before),
     )  # fmt: skip
     files.sweep(path)
     files.write_atomic(path, msgspec.json.encode(last), mode=0o600)
@@ -134,9 +137,8 @@ def apply(last: Last, file: Htpasswd) -> Htpasswd:
     return Htpasswd.parse(last.before)
 
 
-def _means(now: Htpasswd, then: Htpasswd, again: bool) -> Iterator[str]:
-    """What changes for whom when the file becomes another one."""
-    here, there = now.by_name(), then.by_name()
+def _means(here: dict[str, Line], there: dict[str, Line], again: bool) -> Iterator[str]:
+    """What changes for whom when the lines that count become others."""
     for name in dict.fromkeys((*here, *there)):
         if words := _meaning(here.get(name), there.get(name), "new" if again else "old"):
             yield f"{clean(name, 60)}{words}"
