@@ -13,6 +13,7 @@ from textual.widgets import Footer
 
 from console.core.operations import OPERATIONS
 from console.tui.caller import Caller
+from console.tui.widgets.filter import FilterLine
 from console.tui.widgets.header import Header
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from console.tui.app import ConsoleApp
 
 WIDE = 120
+# Stands before what else escape does; a screen with an escape of its own lists it again.
+UNFILTER = Binding(
+    "escape", "unfilter", "Show all", id="app.unfilter", tooltip="Take the filter away"
+)
 
 
 class AreaScreen(Screen[None], Caller):
@@ -37,6 +42,7 @@ class AreaScreen(Screen[None], Caller):
         (0, "-narrow"), (WIDE, "-wide"),
     ]  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
+        UNFILTER,
         Binding("escape", "back", "Back", show=False, id="app.back", tooltip="One step back"),
     ]
 
@@ -65,6 +71,8 @@ class AreaScreen(Screen[None], Caller):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey what read-only forbids or the driver lacks."""
+        if action == "unfilter":
+            return any(line.value for line in self.query(FilterLine))
         return None if self.refused(action) else True
 
     def refused(self, action: str) -> str:
@@ -82,6 +90,11 @@ class AreaScreen(Screen[None], Caller):
             if implemented == operation_id:
                 await self.run_action(action)
                 return
+
+    def action_unfilter(self) -> None:
+        """Show everything again."""
+        for line in self.query(FilterLine):
+            line.action_clear()
 
     def action_back(self) -> None:
         """One screen back; the first screen of an area stays."""

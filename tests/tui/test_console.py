@@ -37,6 +37,7 @@ from console.tui.screens.stack import StackScreen
 from console.tui.screens.storage import StorageScreen
 from console.tui.screens.users import UsersScreen
 from console.tui.screens.users_activity import ActivityScreen
+from console.tui.widgets.filter import FilterLine
 from tests.tui.fake import Fake, FakeStack
 from tests.tui.helpers import opened, press, said, settle, table, toasts
 
@@ -87,6 +88,21 @@ async def test_the_same_id_has_the_same_key_everywhere() -> None:
             keys.setdefault(str(binding.id), set()).add(binding.key)
     keys["app.back"] = {"escape"}  # left leads back too, where there is nothing to the left
     assert [each for each, used in keys.items() if len(used) > 1] == []
+
+
+@pytest.mark.parametrize("keys", [("3",), ("4",), ("3", "w")])
+async def test_escape_on_the_rows_takes_the_filter_away(keys: tuple[str, ...]) -> None:
+    async with opened(Fake()) as (app, pilot):
+        await press(pilot, *keys)
+        screen = app.screen
+        assert screen.active_bindings["escape"].binding.action == "back"
+        await press(pilot, "slash", *"zz", "enter")
+        assert screen.query_one(FilterLine).value == "zz"
+        assert screen.active_bindings["escape"].binding.description == "Show all"
+        await press(pilot, "escape")
+        assert app.screen is screen
+        assert screen.query_one(FilterLine).value == ""
+        assert screen.active_bindings["escape"].binding.action == "back"
 
 
 async def test_read_only_greys_what_changes() -> None:

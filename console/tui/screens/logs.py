@@ -23,7 +23,7 @@ from console.core.stack.log_levels import Level
 from console.core.stack.log_store import MOST_LINES
 from console.core.stack.status import Status
 from console.core.text import clean
-from console.tui.area import AreaScreen
+from console.tui.area import UNFILTER, AreaScreen
 from console.tui.log_source import LogSource
 from console.tui.messages import Live
 from console.tui.modals.line import LineModal
@@ -48,6 +48,7 @@ class LogsScreen(AreaScreen):
     AUTO_FOCUS = "LogView"
     VERBS: ClassVar[dict[str, str]] = {"refresh": "stack.logs"}
     BINDINGS: ClassVar[list[BindingType]] = [
+        UNFILTER,
         Binding("escape", "back", "Back", id="app.back", tooltip="Back to the services"),
         Binding("slash", "filter", "Filter", key_display="/", id="app.filter",
                 tooltip="Only lines that match a regular expression, or whose service does"),

@@ -15,7 +15,7 @@ from console.core.errors import ConsoleError
 from console.core.text import clean
 from console.core.users.report import Asked
 from console.core.users.user import User
-from console.tui.area import AreaScreen
+from console.tui.area import UNFILTER, AreaScreen
 from console.tui.screens.users_activity_rows import Did, did
 from console.tui.screens.users_rows import named
 from console.tui.widgets.facts import Facts
@@ -41,6 +41,7 @@ class ActivityScreen(AreaScreen):
     CSS_PATH = "users.tcss"
     VERBS: ClassVar[dict[str, str]] = {"refresh": "users.activity"}
     BINDINGS: ClassVar[list[BindingType]] = [
+        UNFILTER,
         Binding("escape,left", "back", "Back", key_display="esc", id="app.back",
                 tooltip="Back to the users"),
         Binding("tab", "next_tab", "Next tab", id="users.tab", tooltip="The next table"),

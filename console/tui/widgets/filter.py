@@ -42,6 +42,7 @@ class FilterLine(Input):
     def on_input_changed(self, message: Input.Changed) -> None:
         message.stop()
         self.post_message(self.Wanted(message.value))
+        self.screen.refresh_bindings()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         message.stop()
