@@ -451,7 +451,8 @@ def test_spans_and_their_words() -> None:
     assert short.sentence == "logs cover 1 hour of 90 days"
     assert gap.last(3).complete
     assert gap.last(5).sentence == "logs cover 4 of 5 days"
-    assert Coverage(now - timedelta(days=90), now, ()).sentence == "logs cover less than an hour of 90 days"
+    nothing = Coverage(now - timedelta(days=90), now, ())
+    assert nothing.sentence == "logs cover less than an hour of 90 days"
 
 
 def test_a_newer_database_gets_a_sentence(place: Place) -> None:
