@@ -316,7 +316,7 @@ def test_a_full_disk_at_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ballast.unlink()
         list(setup.create(plan(disk / "lab"), ALICE, threading.Event()))
         made = Deployment.open(str(disk / "lab"))
-        assert [user.name for user in made.users.list()] == ["alice", "mlflow-console"]
+        assert [user.name for user in made.users.list()] == ["mlflow-console", "alice"]
         assert made.driver.complete
 
 
@@ -400,7 +400,7 @@ def test_killed_in_init_and_in_up_and_again(tmp_path: Path) -> None:
         for _ in made.stack.perform("stack.up", (), threading.Event()):
             pass
         assert made.stack.status().healthy
-        assert [user.name for user in made.users.list()] == ["alice", "mlflow-console"]
+        assert [user.name for user in made.users.list()] == ["mlflow-console", "alice"]
     finally:
         stacks.remove(directory)
 
