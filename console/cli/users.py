@@ -20,9 +20,9 @@ from console.cli.passwords import (
 )
 from console.cli.tables import LONG_NAME, Cell, Column, Marked, Tone
 from console.cli.users_activity import activity
-from console.core import files
-from console.core.errors import ConsoleError, UsageError
+from console.core.errors import ConsoleError
 from console.core.operations import OPERATIONS
+from console.core.users import importing
 from console.core.users.importing import ImportPlan
 from console.core.users.names import check_name
 from console.core.users.passwords import familiar
@@ -42,8 +42,6 @@ Host = Annotated[
 
 COLUMNS = (Column("NAME", most=LONG_NAME), Column("PASSWORD"), Column("LOGIN"), Column("NOTE"))
 HOST = Column("HOST")
-# More is no file of users.
-LARGEST_IMPORT = 64_000_000
 VERDICTS = {
     Verdict.WRONG: "That is not the password of {name}",
     Verdict.DISABLED: "{name} is disabled and gets in by no password",
@@ -218,11 +216,7 @@ def import_(
 ) -> None:  # fmt: skip
     call = session(context)
     users = (call.deployment if dry_run else call.to_change("users.import")).users
-    with files.explained(file):
-        if file.stat().st_size > LARGEST_IMPORT:
-            raise UsageError(f"{file} is too large for a file of users")
-        content = file.read_bytes()
-    plan = users.plan_import(content, host=host)
+    plan = users.plan_import(importing.read(file), host=host)
     if json:
         call.output.json(plan.shape)
     elif dry_run:

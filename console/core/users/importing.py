@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from console.core import files
 from console.core.errors import UsageError
 from console.core.users.htpasswd import (
     DISABLED,
@@ -15,6 +17,9 @@ from console.core.users.htpasswd import (
     scheme_of,
 )
 from console.core.users.names import check_name
+
+# More is no file of users.
+LARGEST_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,19 @@ class ImportPlan:
     def _weak(self, name: str) -> str:
         scheme = scheme_of(self.lines[name].field)
         return f", weak: {scheme}" if scheme.weak else ""
+
+
+def read(path: Path) -> bytes:
+    """What another htpasswd file holds.
+
+    Raises:
+        UsageError: It is too large for one.
+        ConsoleError: It cannot be read.
+    """
+    with files.explained(path):
+        if path.stat().st_size > LARGEST_BYTES:
+            raise UsageError(f"{path} is too large for a file of users")
+        return path.read_bytes()
 
 
 def plan(here: Htpasswd, there: Htpasswd, service_user: str) -> ImportPlan:

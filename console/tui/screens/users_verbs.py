@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.core import files
 from console.core import format as fmt
 from console.core.secrets import Secret
 from console.core.text import clean
+from console.core.users import importing
 from console.core.users.user import User
 from console.core.users.user_files import SHARED
 from console.core.users.verify import Verdict
@@ -213,14 +213,15 @@ class UsersVerbs(AreaScreen):
         self.app.push_screen(modal, partial(self._planned, host))
 
     def _plan(self, typed: str, host: str) -> ImportPlan:
-        path = Path(typed.strip()).expanduser()
-        with files.explained(path):
-            return self.deployment.users.plan_import(path.read_bytes(), host=host)
+        content = importing.read(Path(typed.strip()).expanduser())
+        return self.deployment.users.plan_import(content, host=host)
 
     def _planned(self, host: str, typed: str | None) -> None:
-        if typed is None:
-            return
-        plan = self._plan(typed, host)
+        if typed is not None:
+            work = partial(self._plan, typed, host)
+            self.ask(work, partial(self._ask_replace, host), group="import")
+
+    def _ask_replace(self, host: str, plan: ImportPlan) -> None:
         if not plan.changed:
             self._ask_import(plan, host, False)
             return
