@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -105,3 +107,30 @@ class AreaScreen(Screen[None], Caller):
         """Send a text to the clipboard of the terminal, which may or may not take it."""
         self.app.copy_to_clipboard(what)
         self.notify("Sent to your terminal's clipboard", timeout=3, markup=False)
+
+
+class FilteredScreen(AreaScreen):
+    """A screen of an area whose first table is filtered by a line of text.
+
+    Attributes:
+        wanted: The text, without regard to case; "" for every row.
+    """
+
+    wanted = ""
+
+    @abstractmethod
+    def show_wanted(self) -> None:
+        """Show the rows that hold the text."""
+
+    def action_filter(self) -> None:
+        """Type what the rows shall hold."""
+        self.query_one(FilterLine).open()
+
+    @on(FilterLine.Wanted)
+    def _wanted(self, message: FilterLine.Wanted) -> None:
+        self.wanted = message.text.casefold()
+        self.show_wanted()
+
+    @on(FilterLine.Left)
+    def _left(self) -> None:
+        self.query("Table").first().focus()

@@ -16,7 +16,7 @@ from console.core import format as fmt
 from console.core.errors import ConsoleError
 from console.core.experiments.service import Experiment, Page, Run
 from console.core.text import clean
-from console.tui.area import AreaScreen
+from console.tui.area import FilteredScreen
 from console.tui.widgets import state
 from console.tui.widgets.facts import Facts
 from console.tui.widgets.filter import FilterLine
@@ -38,7 +38,7 @@ RUNS = (
 )
 
 
-class ExperimentsScreen(AreaScreen):
+class ExperimentsScreen(FilteredScreen):
     """The experiments and their runs."""
 
     AREA = "experiments"
@@ -70,7 +70,6 @@ class ExperimentsScreen(AreaScreen):
         self.shown: str | None = None
         self.next: str | None = None
         self.loading = False
-        self.wanted = ""
         self._settle: Timer | None = None
 
     def compose_area(self) -> Iterable[Widget]:
@@ -95,7 +94,7 @@ class ExperimentsScreen(AreaScreen):
 
     def _listed(self, experiments: list[Experiment]) -> None:
         self.experiments = {each.experiment_id: each for each in experiments}
-        self._show_experiments()
+        self.show_wanted()
 
     def _unlisted(self, error: ConsoleError) -> None:
         self.experiments = {}
@@ -103,7 +102,7 @@ class ExperimentsScreen(AreaScreen):
         self.query_one("#experiments", Table).show([], f"✗ {clean(error.message)}")
         self._say_about(clean(error.message), clean(error.hint))
 
-    def _show_experiments(self) -> None:
+    def show_wanted(self) -> None:
         rows = [
             Row(
                 each.experiment_id,
@@ -235,18 +234,6 @@ class ExperimentsScreen(AreaScreen):
         key = runs.key if runs.has_focus else self.query_one("#experiments", Table).key
         if key is not None:
             self.send(key)
-
-    def action_filter(self) -> None:
-        self.query_one(FilterLine).open()
-
-    @on(FilterLine.Wanted)
-    def _wanted(self, message: FilterLine.Wanted) -> None:
-        self.wanted = message.text.casefold()
-        self._show_experiments()
-
-    @on(FilterLine.Left)
-    def _left(self) -> None:
-        self.query_one("#experiments", Table).focus()
 
 
 def _metric_names(runs: Iterable[Run]) -> tuple[str, ...]:

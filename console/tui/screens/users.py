@@ -83,7 +83,6 @@ class UsersScreen(UsersVerbs):
 
     def __init__(self) -> None:
         super().__init__()
-        self.wanted = ""
         self.only_unseen = False
         self._users: list[User] | None = None
         self._notes: list[str] = []
@@ -192,11 +191,11 @@ class UsersScreen(UsersVerbs):
 
     def _arranged(self, found: Listing) -> None:
         self.listing = found
-        self._show()
+        self.show_wanted()
 
     # Showing
 
-    def _show(self) -> None:
+    def show_wanted(self) -> None:
         """Show the rows that are wanted; nothing here takes long, however many there are."""
         found = self.listing
         if found is None:
@@ -236,24 +235,12 @@ class UsersScreen(UsersVerbs):
             parts += ["\n" if parts else "", (sentence, "dim")]
         self.query_one("#notes", Facts).show(*parts)
 
-    # Filter and marks
-
-    def action_filter(self) -> None:
-        self.query_one(FilterLine).open()
-
-    @on(FilterLine.Wanted)
-    def _wanted(self, message: FilterLine.Wanted) -> None:
-        self.wanted = message.text.casefold()
-        self._show()
-
-    @on(FilterLine.Left)
-    def _left(self) -> None:
-        self.query_one("#users", Table).focus()
+    # Marks
 
     def action_unseen(self) -> None:
         """Only who was not seen for long, as far as the logs prove it; or everybody again."""
         self.only_unseen = not self.only_unseen
-        self._show()
+        self.show_wanted()
 
     @on(Table.Opened, "#users")
     def _open(self) -> None:

@@ -15,7 +15,7 @@ from console.core.errors import ConsoleError
 from console.core.text import clean
 from console.core.users.report import Asked
 from console.core.users.user import User
-from console.tui.area import UNFILTER, AreaScreen
+from console.tui.area import UNFILTER, FilteredScreen
 from console.tui.screens.users_activity_rows import Did, did
 from console.tui.screens.users_rows import named
 from console.tui.widgets.facts import Facts
@@ -30,7 +30,7 @@ OF_ALL = ("tried", "slow", "deletions")
 OF_ONE = ("addresses", "slow", "deletions", "failed")
 
 
-class ActivityScreen(AreaScreen):
+class ActivityScreen(FilteredScreen):
     """Sums above, and below them one of several tables.
 
     Args:
@@ -56,7 +56,6 @@ class ActivityScreen(AreaScreen):
         self.user = user
         self.tabs = OF_ALL if user is None else OF_ONE
         self.tab = self.tabs[0]
-        self.wanted = ""
         self._did: Did | None = None
         self._cancel = threading.Event()
 
@@ -84,14 +83,14 @@ class ActivityScreen(AreaScreen):
     def _read(self, found: Did) -> None:
         self._did = found
         self.query_one("#about", Facts).show(*found.about)
-        self._show()
+        self.show_wanted()
 
     def _unread(self, error: ConsoleError) -> None:
         self.query_one("#about", Facts).show(
             ("✗ ", "bad"), (clean(error.message, 300), "bold"), "\n  ", (clean(error.hint), "dim")
         )
 
-    def _show(self) -> None:
+    def show_wanted(self) -> None:
         if self._did is None:
             return
         page = self._did.pages[self.tab]
@@ -102,7 +101,7 @@ class ActivityScreen(AreaScreen):
         )
         self.query_one("#says", Facts).show((page.says, "dim"))
 
-    # Tabs and filter
+    # Tabs
 
     def action_next_tab(self) -> None:
         following = self.tabs[(self.tabs.index(self.tab) + 1) % len(self.tabs)]
@@ -112,19 +111,7 @@ class ActivityScreen(AreaScreen):
     def _turned(self, message: Tabs.TabActivated) -> None:
         self.tab = str(message.tab.id).removeprefix("tab-")
         self.query_one("#did", Table).show([])  # the cursor of one table means nothing in another
-        self._show()
-
-    def action_filter(self) -> None:
-        self.query_one(FilterLine).open()
-
-    @on(FilterLine.Wanted)
-    def _wanted(self, message: FilterLine.Wanted) -> None:
-        self.wanted = message.text.casefold()
-        self._show()
-
-    @on(FilterLine.Left)
-    def _left(self) -> None:
-        self.query_one("#did", Table).focus()
+        self.show_wanted()
 
     # The row under the cursor
 

@@ -15,7 +15,7 @@ from console.core.users import importing
 from console.core.users.user import User
 from console.core.users.user_files import SHARED
 from console.core.users.verify import Verdict
-from console.tui.area import AreaScreen
+from console.tui.area import FilteredScreen
 from console.tui.modals.line import LineModal
 from console.tui.screens.users_rows import named
 from console.tui.widgets.facts import Part
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from console.tui.modals.user_form import Login
 
 
-class UsersVerbs(AreaScreen):
+class UsersVerbs(FilteredScreen):
     """The half of the users' screen that changes something, and asks before."""
 
     @abstractmethod
