@@ -16,6 +16,7 @@ from console.core.operations import Operation, Risk
 from console.core.settings import PersonSettings, Settings
 
 if TYPE_CHECKING:
+    from console.core.backup.service import BackupService
     from console.core.database.service import DatabaseService
     from console.core.doctor.service import DoctorService
     from console.core.experiments.service import ExperimentsService, RunsService
@@ -191,6 +192,12 @@ class Deployment:
         from console.core.database.service import DatabaseService  # noqa: PLC0415  # first use
 
         return DatabaseService(self)
+
+    @functools.cached_property
+    def backup(self) -> BackupService:
+        from console.core.backup.service import BackupService  # noqa: PLC0415  # first use
+
+        return BackupService(self)
 
     @functools.cached_property
     def doctor(self) -> DoctorService:

@@ -104,6 +104,21 @@ OPERATIONS: dict[str, Operation] = {
         Operation("runs", "list", "The runs of an experiment", Risk.READ),
         Operation("runs", "show", "Parameters, metrics and tags of a run", Risk.READ),
         Operation("storage", "usage", "Bytes and objects an experiment and run", Risk.READ),
+        Operation("backup", "create", "Make a snapshot of everything", Risk.WRITE),
+        Operation("backup", "list", "The snapshots, and what was proven of each", Risk.READ),
+        Operation("backup", "show", "One snapshot; with --runs what is in it", Risk.READ),
+        Operation("backup", "verify", "Read every byte of a snapshot again", Risk.WRITE),
+        Operation(
+            "backup", "drill", "Prove that a snapshot restores, in parts of its own", Risk.WRITE
+        ),
+        Operation("backup", "restore", "Bring a snapshot back", Risk.INTERRUPT),
+        Operation("backup", "diff", "What changed between two snapshots", Risk.READ),
+        Operation("backup", "find", "Which snapshots hold a run", Risk.READ),
+        Operation(
+            "backup", "prune", "Remove the snapshots that nothing asks to keep", Risk.DESTROY
+        ),
+        Operation("backup", "schedule", "Make snapshots by a timer", Risk.WRITE),
+        Operation("backup", "unlock", "Take a lock away whose holder is dead", Risk.WRITE),
         Operation("doctor", "doctor", "What is wrong or will be, and what to do", Risk.READ),
         Operation(
             "notify", "show", "Where messages go, and the timer that looks", Risk.READ,

@@ -53,6 +53,25 @@ class UsersSettings(Table, frozen=True):
     generated_words: Literal[0, 4, 5, 6, 7, 8, 9, 10, 11, 12] = 0
 
 
+class BackupSettings(Table, frozen=True):
+    """[backup]: where snapshots go and which are kept.
+
+    Attributes:
+        place: The folder of the snapshots, absolute; "" until the first one is made.
+        keep_last: So many of the newest ones.
+        keep_daily, keep_weekly, keep_monthly: The newest one of each of so many days, weeks and
+            months that have one.
+        drill_days: A scheduled snapshot is drilled when the last drill is older; 0 for never.
+    """
+
+    place: str = ""
+    keep_last: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 3
+    keep_daily: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 7
+    keep_weekly: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 5
+    keep_monthly: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 12
+    drill_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 7
+
+
 class Settings(Table, frozen=True):
     """console.toml, whole.
 
@@ -69,6 +88,7 @@ class Settings(Table, frozen=True):
     driver: Literal["embedded", "compose"]
     server: ServerSettings | None = None
     users: UsersSettings = UsersSettings()
+    backup: BackupSettings = BackupSettings()
     read_only: bool = False
 
     def __post_init__(self) -> None:

@@ -1,0 +1,1 @@
+"""Backups: one consistent snapshot of everything, proven to restore."""
