@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -118,16 +119,37 @@ def write_atomic(
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     return True
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put on the disk which names a folder holds."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_file_system(path: Path) -> None:
+    """Put everything that was written to the file system of `path` on its disk (syncfs(2)).
+
+    A hundred thousand files are synced by this in one go; each by itself takes minutes.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if libc.syncfs(handle) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(handle)
+
+
+def printable(path: Path) -> str:
+    """A path as text that JSON can carry: it may be any bytes."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def sweep(path: Path) -> None:

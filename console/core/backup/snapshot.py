@@ -100,6 +100,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         versions: Of the parts, by service: {"tracking": "3.17.2", "database": "9.7.1"}.
         images: The image digests by service; empty without containers.
         parts: What it holds; all of PARTS unless `--only` was given.
+        modes: Of the files in deployment/, as "0644", for targets that keep none.
         bytes: Of everything in it; `new_bytes` of what is not shared with other snapshots.
     """
 
@@ -118,6 +119,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...]
     database: Dump | None = None
     artifacts: Artifacts | None = None
+    modes: dict[str, str] = {}
     bytes: int = 0
     new_bytes: int = 0
     format: int = FORMAT
