@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from textual.app import SystemCommand
     from textual.dom import DOMNode
 
+    from console.core.actions import Action
     from console.core.deployment import Deployment
     from console.core.doctor.service import Examination
     from console.core.errors import ConsoleError
     from console.core.operations import Operation
     from console.core.progress import Progress
     from console.core.register import Known
-    from console.core.stack.actions import Action
     from console.core.stack.driver import Finding, Sample
     from console.core.stack.status import Status
     from console.core.storage.service import Usage

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from console.core import files
+from console.core.actions import Action
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, SettingsError, UnreachableError
 from console.core.notify import timer
 from console.core.stack import status as look
-from console.core.stack.actions import Action
 from console.core.stack.driver import Finding, Severity
 from console.core.stack.service import StackService
 from console.core.stack.status import Status

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from console.core.actions import Action
 from console.core.deployment import Deployment
 from console.core.doctor.service import Examination
 from console.core.errors import ConsoleError, UsageError
@@ -18,7 +19,6 @@ from console.core.experiments.service import Experiment, Page, Run, Totals
 from console.core.progress import Progress
 from console.core.secrets import Secret
 from console.core.settings import PersonSettings, UsersSettings
-from console.core.stack.actions import Action
 from console.core.stack.driver import (
     Finding,
     Health,

@@ -6,14 +6,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from console.core import setup
+from console.core import actions, setup
+from console.core.actions import Action
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, UnreachableError
 from console.core.format import plural
 from console.core.operations import OPERATIONS, operation
 from console.core.progress import Progress
-from console.core.stack import actions, status, watch
-from console.core.stack.actions import Action
+from console.core.stack import status, watch
 from console.core.stack.driver import Inspection, Program, Sample, Verb, Volume
 from console.core.stack.log_stream import LogStream
 from console.core.stack.status import Status

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from console.core import actions
+from console.core.actions import Action
 from console.core.deployment import Deployment
 from console.core.errors import AccessError, ConsoleError, UnreachableError
-from console.core.stack import actions, health
-from console.core.stack.actions import Action
+from console.core.stack import health
 from console.core.stack.driver import Finding, Health, Role, Room, Service, Severity, State
 from console.core.stack.health import Api
 from console.core.text import clean
@@ -127,7 +128,7 @@ def judge(
         api=api,
         findings=tuple(findings),
         checked_at=datetime.now(UTC),
-        action=actions.current(deployment),
+        action=actions.stopping(deployment),
     )
 
 
