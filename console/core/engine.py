@@ -12,12 +12,12 @@ import shutil
 import socket
 import stat
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from console.core import process
+from console.core import pipes, process
 from console.core.errors import AccessError, ConsoleError, UnreachableError
 from console.core.text import clean
 
@@ -268,6 +268,36 @@ def compose(
         if isinstance(line, process.Finished) and line.code != 0 and _UNKNOWN.search(line.errors):
             raise _no_compose()
         yield line
+
+
+def pipe(
+    arguments: Sequence[str],
+    directory: Path,
+    env: Mapping[str, str],
+    feed: Iterable[bytes] | None,
+    cancel: threading.Event,
+    *,
+    named: str,
+    listen: Callable[[str], bool] | None = None,
+    ending: Callable[[], None] | None = None,
+) -> Iterator[bytes]:
+    """Run a docker command in a folder, as `pipes.stream` does it, and yield what it writes.
+
+    Args:
+        arguments: What follows "docker"; no secret.
+        directory: The folder.
+        env: Further variables, for instance those that `exec -e NAME` hands on.
+        feed: As there, like the others.
+        cancel: Ends it.
+        named: What runs in the end.
+        listen: Is given each line of stderr.
+        ending: Called before it is ended.
+    """
+    check_command()
+    yield from pipes.stream(
+        ["docker", *arguments], _environment(env), feed, cancel, directory=directory, named=named,
+        listen=listen, ending=ending,
+    )  # fmt: skip
 
 
 def _no_compose() -> UnreachableError:

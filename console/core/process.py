@@ -112,7 +112,7 @@ def lines(
     finally:
         read.set()
         watch.join()
-        _end(child)
+        end(child)
         if child.stdout is not None:
             child.stdout.close()
     if cancel.is_set():
@@ -142,7 +142,7 @@ def _end_when(cancel: threading.Event, child: subprocess.Popen[str], read: threa
                     return
 
 
-def _end(child: subprocess.Popen[str]) -> None:
+def end(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     """End a child of ours with its whole session; it has one of its own."""
     if child.returncode is not None:
         return  # reaped: its number may mean somebody else

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from console.core.errors import ConsoleError
 from console.core.progress import Progress
 from console.core.stack import (
     compose_anatomy,
+    compose_backup,
     compose_setup,
     compose_users,
     container_details,
@@ -50,6 +52,7 @@ from console.core.stack.driver import (
     Verb,
     Volume,
 )
+from console.core.stack.driver_backup import Scratch
 from console.core.stack.log_stream import LogStream
 from console.core.stack.places import Bucket, MysqlServer
 from console.core.streams import Stream
@@ -287,6 +290,10 @@ class ComposeDriver:
     def backend_store(self) -> MysqlServer:
         return self._project.backend_store()
 
+    def data_folders(self) -> tuple[Path, ...]:
+        """Folders that database and store keep their data in, in the place of volumes."""
+        return self._project.data_folders(DATA)
+
     def artifact_store(self) -> Bucket:
         return self._project.artifact_store()
 
@@ -328,6 +335,32 @@ class ComposeDriver:
             elif line.code != 0:
                 last = line.errors.strip().splitlines()
                 raise ConsoleError(last[-1] if last else f"{argv[0]} ended with {line.code}")
+
+    # For backups
+
+    def pipe(
+        self, role: Role, argv: Sequence[str], env: Mapping[str, str],
+        feed: Iterable[bytes] | None, cancel: threading.Event,
+    ) -> Iterator[bytes]:  # fmt: skip
+        yield from compose_backup.pipe(self._project, role, argv, env, feed=feed, cancel=cancel)
+
+    def migrate(self, cancel: threading.Event) -> Iterator[Progress]:
+        yield from compose_backup.migrate(self._project, cancel)
+
+    def maintenance(self, on: bool) -> None:
+        compose_backup.maintenance(self._paths.users.parent, on)
+
+    def versions(self) -> dict[str, str]:
+        return compose_backup.versions(self._project)
+
+    def images(self) -> dict[str, str]:
+        return compose_backup.images(self._project)
+
+    def scratch(self, folder: Path, cancel: threading.Event) -> AbstractContextManager[Scratch]:
+        """Containers of the same images, which share a network with nobody else."""
+        from console.core.stack import compose_scratch  # noqa: PLC0415  # first use
+
+        return compose_scratch.scratch(self._project, folder, cancel)
 
 
 def _address(scheme: str, name: str, port: int | None, usual: int) -> str:

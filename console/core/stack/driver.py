@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from console.core.format import size
 from console.core.progress import Progress
+from console.core.stack.driver_backup import BackupDriver
 from console.core.stack.places import ArtifactStore, BackendStore
 from console.core.streams import Stream
 
@@ -303,7 +304,7 @@ class Guard:
     notes: tuple[str, ...] = ()
 
 
-class Driver(Protocol):
+class Driver(BackupDriver, Protocol):
     """What every driver does. Finite work yields its progress and honours `cancel`."""
 
     capabilities: Capabilities

@@ -10,7 +10,8 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from console.core.errors import (
     UsageError,
 )
 from console.core.progress import Progress
-from console.core.stack import embedded_setup, logs
+from console.core.stack import embedded_backup, embedded_setup, logs
 from console.core.stack.access_sources import FileSource
 from console.core.stack.anatomy import Anatomy
 from console.core.stack.driver import (
@@ -47,6 +48,7 @@ from console.core.stack.driver import (
     Verb,
     Volume,
 )
+from console.core.stack.driver_backup import Scratch
 from console.core.stack.embedded_setup import ADDRESS, MARKER
 from console.core.stack.environment import Environment
 from console.core.stack.log_stream import LogStream
@@ -458,6 +460,10 @@ class EmbeddedDriver:
         """A file of the deployment, whether the server runs or not."""
         return SqliteFile(self._paths.database)
 
+    def data_folders(self) -> tuple[Path, ...]:
+        """Database and artifacts, and the environment, which `up` makes."""
+        return self._paths.database.parent, self._paths.server
+
     def artifact_store(self) -> Folder:
         """A folder of the deployment, whether the server runs or not."""
         return Folder(self._paths.artifacts)
@@ -493,6 +499,34 @@ class EmbeddedDriver:
             elif line.code != 0:
                 last = line.errors.strip().splitlines()
                 raise ConsoleError(last[-1] if last else f"{argv[0]} ended with {line.code}")
+
+    # For backups
+
+    def pipe(
+        self, role: Role, argv: Sequence[str], env: Mapping[str, str],
+        feed: Iterable[bytes] | None, cancel: threading.Event,
+    ) -> Iterator[bytes]:  # fmt: skip
+        yield from embedded_backup.pipe(
+            self._paths, self._environment, role, argv, env=env, feed=feed, cancel=cancel
+        )
+
+    def migrate(self, cancel: threading.Event) -> Iterator[Progress]:
+        yield from embedded_backup.migrate(self._paths, self._environment, cancel)
+
+    def maintenance(self, on: bool) -> None:
+        """Nothing to do: there is no proxy, and the server is stopped while it is restored."""
+
+    def versions(self) -> dict[str, str]:
+        return {SERVICE: self._server.mlflow}
+
+    def images(self) -> dict[str, str]:
+        return {}
+
+    def scratch(self, folder: Path, cancel: threading.Event) -> AbstractContextManager[Scratch]:
+        """A server of the same environment, as a child process behind a lock of its own."""
+        from console.core.stack import embedded_scratch  # noqa: PLC0415  # first use
+
+        return embedded_scratch.scratch(self._paths, self._environment, folder, cancel)
 
 
 def _end_reason(recorded: Recorded | None) -> str:
