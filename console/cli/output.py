@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from console.cli.tables import Cell, Column, Layout, Tone, painted
+from console.core import pace
 from console.core.format import exact, when
 from console.core.progress import Progress
 from console.core.text import clean
@@ -187,12 +188,15 @@ class _Labels:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._last = ""
+        self._words = ""
+        self._last: Progress | None = None
 
     def show(self, report: Progress) -> None:
         words = report.said or report.label
-        if words != self._last:
-            self._last = words
+        new = words != self._words and not pace.goes_on(self._last, report)
+        self._last = report
+        if new:
+            self._words = words
             self._output.note(words)
 
     def close(self) -> None:
@@ -206,18 +210,22 @@ class _Bar:
         self._output = output
         self._last: Progress | None = None
         self._at = 0.0
+        self._pace = pace.Pace()
 
     def show(self, report: Progress) -> None:
         if self._output.quiet:
             return
-        if self._last is not None and self._last.label != report.label:
+        now = time.monotonic()
+        rate = self._pace.add(report, now)
+        same = self._last is not None and self._last.label == report.label
+        if not same and not pace.goes_on(self._last, report):
             self._keep()
-        elif time.monotonic() - self._at < REDRAW_SECONDS:
+        elif now - self._at < REDRAW_SECONDS:
             self._last = report
             return
-        self._last, self._at = report, time.monotonic()
+        self._last, self._at = report, now
         width = shutil.get_terminal_size().columns - 1
-        self._output.say(f"\r\x1b[K{_report(report)[:width]}", end="")
+        self._output.say(f"\r\x1b[K{_report(report, rate)[:width]}", end="")
 
     def _keep(self) -> None:
         if self._last is not None:
@@ -228,17 +236,18 @@ class _Bar:
         self._last = None
 
 
-def _report(report: Progress) -> str:
+def _report(report: Progress, rate: float | None) -> str:
     label = clean(report.label)
     if report.said:
         return f"{label}: {clean(report.said)}"
     if report.done is None:
         return f"{label} …"
+    amount = pace.words(report, rate)
     if not report.total:
-        return f"{label}  {report.done:,} {report.unit}"
+        return f"{label}  {amount}"
     filled = min(BAR, BAR * report.done // report.total)
     share = 100 * report.done // report.total
-    return f"{label}  {'━' * filled}{'─' * (BAR - filled)} {share} %"
+    return f"{label}  {'━' * filled}{'─' * (BAR - filled)} {share} %  {amount}"
 
 
 def urgent(text: str) -> None:

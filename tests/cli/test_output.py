@@ -173,6 +173,35 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown.endswith("\r\x1b[Kwalking\n")
 
 
+def test_a_bar_says_amount_and_keeps_no_line_of_each_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr("console.cli.output.REDRAW_SECONDS", 0)
+    monkeypatch.setenv("COLUMNS", "100")
+    with Output().progress() as show:
+        for each in range(1, 5):
+            show(Progress(f"copying {each} of 4 artifacts", each * 10**9, 4 * 10**9, "bytes"))
+    shown = screen.text()
+    assert f"copying 1 of 4 artifacts  {'━' * 6}{'─' * 18} 25 %  1.0 GB of 4.0 GB" in shown
+    assert shown.count("\n") == 1
+    assert shown.endswith("\r\x1b[Kcopying 4 of 4 artifacts\n")
+
+
+def test_without_a_terminal_each_step_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with Output().progress() as show:
+        for each in range(1, 5):
+            show(Progress(f"copying {each} of 4 artifacts", each, 4, "bytes"))
+        for each in range(2):
+            show(Progress(f"2026112{each}-080000: every byte is as it was written"))
+    assert capsys.readouterr().err.splitlines() == [
+        "copying 1 of 4 artifacts",
+        "20261120-080000: every byte is as it was written",
+        "20261121-080000: every byte is as it was written",
+    ]
+
+
 def test_times_are_short_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     long_ago = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
     assert Output().time(long_ago) == "2001-02-03 04:05:06"
