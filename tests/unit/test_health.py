@@ -45,7 +45,9 @@ def check(deployment: Deployment, url: str) -> tuple[health.Api, list[Finding]]:
 
 
 @contextmanager
-def answers(status: int, body: bytes, refused: str = "") -> Iterator[str]:
+def answers(
+    status: int, body: bytes, refused: str = "", header: str = "X-Nothing"
+) -> Iterator[str]:
     """A server that answers everything alike; 403 to the host name `refused`."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -54,6 +56,7 @@ def answers(status: int, body: bytes, refused: str = "") -> Iterator[str]:
             text = b"3.17.2\x1b[31m" if self.path == "/version" else body
             self.send_response(code)
             self.send_header("Content-Length", str(len(text)))
+            self.send_header(header, "restore")
             self.end_headers()
             self.wfile.write(text)
 
@@ -107,6 +110,16 @@ def test_every_other_answer_has_a_cause_and_a_remedy(
     assert (finding.id, finding.severity) == (name, Severity.ERROR)
     assert finding.title.startswith(title)
     assert finding.fix
+
+
+def test_a_server_that_is_being_restored_says_so_and_not_a_status(deployment: Deployment) -> None:
+    deployment.__dict__["database"] = None  # nobody is asked who is to blame
+    with answers(503, b"This server is being restored", header="X-Maintenance") as url:
+        api, [finding] = check(deployment, url)
+    assert (api.ok, api.http_status, finding.id) == (False, 503, "maintenance")
+    assert finding.title.startswith("The proxy turns everybody away: the server is being restored")
+    assert "mlflow-console backup restore goes on" in finding.fix
+    assert finding.detail == "This server is being restored"
 
 
 def test_what_the_server_says_cannot_steer_a_terminal(deployment: Deployment) -> None:

@@ -21,6 +21,8 @@ from console.core.text import clean
 
 # How long the call may take; MLflow itself may be slow, a broken service is not waited for.
 PATIENCE_SECONDS, BROKEN_SECONDS = 5.0, 2.0
+# The header of the proxy's own 503 (stack/nginx/maintenance.conf).
+MAINTENANCE = "x-maintenance"
 CALL = "/api/2.0/mlflow/experiments/search?max_results=1"
 
 
@@ -166,6 +168,13 @@ def _problem(answer: Answer, user: str, names: str) -> Finding:
             found = (
                 "api-forbidden", "MLflow answers 403: the call is forbidden", "mlflow-console logs",
             )  # fmt: skip
+        case 503 if MAINTENANCE in answer.headers:
+            found = (
+                "maintenance",
+                "The proxy turns everybody away: the server is being restored from a backup",
+                "wait for it; mlflow-console backup restore goes on with one that was interrupted; "
+                "without the file htpasswd/.maintenance everybody is let in again as it is",
+            )
         case 503 if not _is_error_of_mlflow(answer.body):
             found = (
                 "api-unavailable", f"MLflow answers 503: {said}",

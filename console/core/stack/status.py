@@ -105,7 +105,9 @@ def check(
     found += rooms(deployment.driver.rooms())
     broken = any(finding.severity is Severity.ERROR for finding in found)
     api, more = health.check(deployment, services, known, broken)
-    return api, [*found, *more, *memory(services)]
+    every = [*found, *more, *memory(services)]
+    # While everybody is turned away, services are stopped on purpose: that stands first.
+    return api, sorted(every, key=lambda finding: finding.id != "maintenance")
 
 
 def judge(
