@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from console.core.errors import SettingsError
-from console.core.files import explained
+from console.core.files import explained, write_atomic
 
 FORMAT = 1
 
@@ -170,6 +171,27 @@ def dump(settings: Settings) -> bytes:
             }
         )
     )
+
+
+def edit(path: Path, table: str, values: Mapping[str, str | int]) -> None:
+    """Change some values of a settings file; everything else of it stays, comments too.
+
+    Raises:
+        SettingsError: It is no TOML.
+        AccessError: This account may not write there.
+    """
+    import tomlkit  # noqa: PLC0415  # first use, not start-up
+    from tomlkit.exceptions import ParseError  # noqa: PLC0415  # as above
+
+    with explained(path):
+        try:
+            document = tomlkit.parse(path.read_bytes().decode())
+        except (ParseError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is not valid TOML: {error}", "Mend it by hand.") from error
+    if table not in document:
+        document.add(table, tomlkit.table())
+    document[table].update(values)  # type: ignore[union-attr]  # a table, as the settings have it
+    write_atomic(path, tomlkit.dumps(document).encode(), mode=0o600)
 
 
 def environment_flag(name: str) -> bool:

@@ -88,7 +88,7 @@ def plan(
     planned = planner(driver)(
         Wishes(directory, _name(directory), port, tls_port, tuple(host_names), size, public,
                certificates),
-        _ports_of_others(),
+        ports_of_others(),
     )  # fmt: skip
     first = f"make the folder {directory} for this account alone (0700)"
     return Plan(directory, planned, (first, *planned.steps, *_last(planned.settings)))
@@ -149,10 +149,16 @@ def _check_writable(folder: Path) -> None:
         )
 
 
-def _ports_of_others() -> set[int]:
-    """The ports of the known deployments, also of stopped ones: they will want them back."""
+def ports_of_others(own: Path | None = None) -> set[int]:
+    """The ports of the known deployments, also of stopped ones: they will want them back.
+
+    Args:
+        own: The directory of one that is left out.
+    """
     ports: set[int] = set()
     for each in register.known():
+        if each.directory == own:
+            continue
         try:
             found = settings.load(Paths(each.directory).settings, Settings)
             ports |= Deployment(each.directory, found).driver.ports

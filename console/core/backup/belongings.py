@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.core import files
-from console.core.backup.snapshot import Part
+from console.core.backup.snapshot import DEPLOYMENT, Manifest, Part
 
 if TYPE_CHECKING:
     from console.core.deployment import Deployment
@@ -102,3 +102,21 @@ def _copy(source: Path, target: Path) -> None:
         contextlib.closing(sqlite3.connect(target)) as copy,
     ):
         live.backup(copy)
+
+
+def restore(snapshot: Path, manifest: Manifest, target: Path) -> None:
+    """Put the files of a snapshot where they were in the deployment's folder, with their modes.
+
+    Raises:
+        AccessError: This account may not write there.
+        DiskFullError: The target is full.
+    """
+    source = snapshot / DEPLOYMENT
+    with files.explained(target):
+        for name, mode in manifest.modes.items():
+            copy = target / name
+            for folder in reversed(copy.relative_to(target).parents[:-1]):
+                # The accounts of containers read some of them; the deployment's own is 0700.
+                files.make_folder(target / folder, 0o700 if folder == Path(SECRETS) else 0o755)
+            shutil.copyfile(source / name, copy)
+            copy.chmod(int(mode, 8))

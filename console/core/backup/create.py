@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Literal
 import console
 from console.core import files
 from console.core.backup import belongings, copying, dumps, sums
-from console.core.backup.place import Place, save_manifest
+from console.core.backup.place import Place
+from console.core.backup.records import save_manifest
 from console.core.backup.snapshot import (
     DATABASE,
     DEPLOYMENT,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from console.core.backup.compare import Difference, Holding
     from console.core.backup.create import Needs
     from console.core.backup.lock import Holder
-    from console.core.backup.restore import RestorePlan
+    from console.core.backup.restore_plan import RestorePlan
     from console.core.backup.retention import PrunePlan
     from console.core.backup.schedule import ScheduleState
     from console.core.stack.driver import Finding
@@ -206,9 +206,9 @@ class BackupService:
             parts: Which of its parts; None for database, artifacts and users, as far as it holds
                 them.
         """
-        from console.core.backup import restore  # noqa: PLC0415  # as above
+        from console.core.backup import restore_plan  # noqa: PLC0415  # as above
 
-        return restore.plan(self.deployment, wanted, parts)
+        return restore_plan.plan(self.deployment, wanted, parts)
 
     @operation("backup.restore", target=lambda **options: str(options.get("wanted") or ""))
     def restore(

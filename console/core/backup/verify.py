@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from console.core.backup import sums
-from console.core.backup.place import Place, load_state, save_state
+from console.core.backup.place import Place
+from console.core.backup.records import load_state, save_state
 from console.core.backup.snapshot import MOST_BROKEN, SUMS, Snapshot, State
 from console.core.errors import CancelledError, ConsoleError
 from console.core.format import plural

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -111,6 +111,9 @@ class Database(Protocol):
 
     def running(self, limit: int) -> list[Running]:
         """The active runs whose status is RUNNING, newest first, at most `limit`."""
+
+    def row_counts(self, tables: Iterable[str]) -> dict[str, int]:
+        """How many rows these tables have; they are MLflow's own."""
 
     def revision(self) -> str | None:
         """The revision of MLflow's schema as Alembic notes it; None when there is no schema."""

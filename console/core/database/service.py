@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from console.core.database.database import (
     Database,
@@ -58,6 +58,10 @@ class DatabaseService:
     def running(self, limit: int = 100) -> list[Running]:
         """Who would be interrupted now: the runs that are RUNNING, newest first."""
         return self.database.running(limit)
+
+    def row_counts(self, tables: Iterable[str]) -> dict[str, int]:
+        """How many rows these tables have; they are MLflow's own."""
+        return self.database.row_counts(tables)
 
     def revision(self) -> str | None:
         """The revision of MLflow's schema; None when there is no schema."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.core import engine
@@ -165,6 +166,15 @@ class ComposeProject:
         if not addresses:
             raise UnreachableError(f"The {name} has no address yet", "Try again in a moment.")
         return addresses[0], target
+
+    def data_folders(self, data: Mapping[Role, str]) -> tuple[Path, ...]:
+        """The folders of this machine that are mounted where these roles keep their data."""
+        return tuple(
+            Path(volume.source)
+            for role, target in data.items()
+            for volume in self.resolved.services[self.name_of(role)].volumes
+            if volume.type == "bind" and volume.target == target
+        )
 
     def volumes(self) -> list[Volume]:
         """The volumes that belong to the project, each with who keeps its data there."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 import console
-from console.core import engine, files, secrets, settings, shipped
+from console.core import engine, files, process, secrets, settings, shipped
 from console.core.errors import ConsoleError, UnreachableError, UsageError
 from console.core.ports import choose
 from console.core.settings import Settings
@@ -189,6 +189,41 @@ def _project(name: str) -> str:
     used = {labels.get(engine.PROJECT) for labels in every}
     numbered = (wanted if number == 1 else f"{wanted}-{number}" for number in range(1, 10_000))
     return next(each for each in numbered if each not in used)
+
+
+def settle(directory: Path, held: Path, taken: Collection[int]) -> list[str]:
+    """Give it a project name, ports and volumes that nobody else has; see `Settler`."""
+    path = directory / ".env"
+    with files.explained(path):
+        lines = path.read_text().splitlines()
+    said, used = [], set(taken)
+    for number, line in enumerate(lines):
+        name, _, value = line.partition("=")
+        other = _settled(directory, name, value.strip("\"'"), used)
+        if other is not None:
+            lines[number] = f"{name}={other}"
+            said.append(f"{name} is {other}, as {value} is taken here")
+    if said:
+        files.write_atomic(path, ("\n".join(lines) + "\n").encode(), mode=0o600)
+    return said
+
+
+def _settled(directory: Path, name: str, value: str, used: set[int]) -> str | None:
+    """What a line of .env has to say here; None when it can stay."""
+    if name == "COMPOSE_PROJECT_NAME":
+        free = _project(value)
+        return None if free == value else free
+    if name in ("HTTP_PORT", "HTTPS_PORT", "DATABASE_PORT", "STORE_PORT") and value.isdigit():
+        port = int(value)
+        if port in used or not process.port_is_free(port):
+            port = process.free_port(port + 1, used)
+        used.add(port)
+        return None if str(port) == value else str(port)
+    if name in ("DATABASE_DATA", "STORE_DATA") and "/" in value:
+        folder = directory / value
+        if folder.is_dir() and any(folder.iterdir()):
+            return name.partition("_")[0].lower()  # the volume; that folder is somebody's data
+    return None
 
 
 def write_environment(path: Path, values: Mapping[str, str]) -> None:

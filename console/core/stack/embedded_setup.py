@@ -13,6 +13,8 @@ from console.core.stack import environment
 from console.core.stack.planning import SIZES, Planned, Wishes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from console.core.deployment import Paths
 
 MLFLOW = "3.17.2"
@@ -45,6 +47,18 @@ def plan(wishes: Wishes, taken: Collection[int]) -> Planned:
         "(fetched from the package index)",
     )
     return Planned(chosen, steps, port)
+
+
+def settle(directory: Path, held: Path, taken: Collection[int]) -> list[str]:
+    """Give it another port when its own is taken; see `Settler`."""
+    loaded = settings.load(held, Settings)
+    assert loaded.server is not None  # noqa: S101  # the settings hold to it
+    port = loaded.server.port
+    if port not in taken and process.port_is_free(port):
+        return []
+    other = process.free_port(port + 1, taken)
+    settings.edit(held, "server", {"port": other})
+    return [f"port {port} is taken here, it listens on {other}"]
 
 
 def command(server: ServerSettings, paths: Paths, made: environment.Environment) -> list[str]:

@@ -62,3 +62,7 @@ class Planned:
 
 Planner = Callable[[Wishes, Collection[int]], Planned]
 """Given the ports that other deployments speak for, says what a driver would do."""
+
+Settler = Callable[[Path, Path, Collection[int]], list[str]]
+"""Given a directory with a deployment's files, where its settings lie, and the ports that others
+speak for: gives it names and ports that are free here, and says what was changed."""

@@ -42,7 +42,7 @@ class StorageService:
             AccessError: The store's root cannot be read, or the store does not accept our keys.
             UnreachableError: The database or the store does not answer.
         """
-        store = self._store()
+        store = self.store
         walk = _Walk(store, Attribution(Catalog.read(self.deployment.database), store.base))
         pause, due = INTERVAL_SECONDS, time.monotonic() + INTERVAL_SECONDS
         for batch in store.walk(cancel):
@@ -60,8 +60,9 @@ class StorageService:
             raise CancelledError("The walk of the storage was cancelled", "Nothing was changed.")
         yield walk.figures(Catalog.read(self.deployment.database))
 
-    def _store(self) -> Store:
-        """The store of this deployment, as its driver says."""
+    @property
+    def store(self) -> Store:
+        """The store where it is now, as the driver says: a restart can move it."""
         place = self.deployment.driver.artifact_store()
         if isinstance(place, Folder):
             from console.core.storage.filesystem import FilesystemStore  # noqa: PLC0415  # first use

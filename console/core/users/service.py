@@ -302,6 +302,25 @@ class UsersService:
         names = (*plan.added, *(plan.changed if replace else ()))
         self._change(host, _what(names, "imported"), imported, new=True)
 
+    def put_back(self, host: str, content: bytes) -> None:
+        """Make a file what it was in a snapshot; the console's own user stays as it is now.
+
+        Raises:
+            ConsoleError: A change of the file would count for nothing, and why.
+        """
+        own = self._service_user
+
+        def back(file: Htpasswd) -> Htpasswd:
+            then, now = Htpasswd.parse(content), file.find(own)
+            if now is None:
+                return then
+            old = then.find(own)
+            if old is None:
+                return then.add(now.name, now.field)
+            return then.change(old, now.field)
+
+        self._change(host, None, back, new=True, anew=True)
+
     def last(self) -> Last:
         """The last change, which `undo` would take back.
 

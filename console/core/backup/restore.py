@@ -1,0 +1,213 @@
+"""Bringing a snapshot back into the deployment that is there.
+
+A safety snapshot comes first. Then a journal (`run/restore.json`) says how far it is: each step can
+be done again, so that a killed call is gone on with, and a step that fails brings the safety
+snapshot back. All the while the proxy shows a maintenance page and the tracking server is stopped,
+so that no client writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from console.core import audit, setup
+from console.core.backup import (
+    create,
+    dumps,
+    putting,
+    restore_check,
+    restore_journal,
+    restore_plan,
+)
+from console.core.backup.place import Place
+from console.core.backup.records import load_snapshot
+from console.core.backup.restore_journal import Journal
+from console.core.backup.snapshot import PARTS, Part, Snapshot
+from console.core.errors import BusyError, CancelledError, ConsoleError
+from console.core.progress import Progress
+from console.core.stack.driver import Role, Verb
+from console.core.text import clean
+
+if TYPE_CHECKING:
+    from console.core.deployment import Deployment
+
+# In this order; which of them are done is in the journal.
+STEPS = ("made", "closed", "database", "artifacts", "users", "started")
+
+
+def run(
+    deployment: Deployment, wanted: str, parts: Sequence[Part] | None, cancel: threading.Event
+) -> Iterator[Progress]:
+    """Bring a snapshot back; see `BackupService.restore`."""
+    begun = restore_journal.read(deployment.paths)
+    if begun is None:
+        snapshot, chosen = restore_plan.check(deployment, wanted, parts)
+        begun = yield from _begin(deployment, snapshot, chosen, cancel)
+    elif not _meant(begun, wanted):
+        raise BusyError(
+            f"Restoring {clean(Path(begun.snapshot).name)} was begun by {clean(begun.by)} at "
+            f"{begun.started_at:%Y-%m-%d %H:%M} UTC and is not at its end",
+            f"`mlflow-console backup restore {clean(Path(begun.snapshot).name)}` goes on with it.",
+        )
+    yield from _Restoring(deployment, begun, cancel).run()
+
+
+def _meant(begun: Journal, wanted: str) -> bool:
+    return wanted == begun.snapshot or Path(begun.snapshot).name.startswith(wanted)
+
+
+def _begin(
+    deployment: Deployment, snapshot: Snapshot, parts: tuple[Part, ...], cancel: threading.Event
+) -> Iterator[Progress]:
+    """Take the safety snapshot; nothing has changed yet."""
+    revision = deployment.database.revision() if "database" in parts else None
+    yield Progress("a safety snapshot of what is there now")
+    try:
+        safety = yield from create.snapshot(deployment, PARTS, "", "safety", cancel)
+    except ConsoleError as error:
+        error.message = f"The safety snapshot failed, nothing was changed: {error.message}"
+        error.args = (error.message,)
+        raise
+    place = Place.of(deployment)
+    return Journal(
+        snapshot=str(snapshot.path), safety=str(place.path / safety.id), parts=parts,
+        by=audit.account(), started_at=datetime.now(UTC), revision=revision,
+    )  # fmt: skip
+
+
+class _Restoring:
+    """A restore that goes forward, or back."""
+
+    def __init__(
+        self, deployment: Deployment, begun: Journal, cancel: threading.Event
+    ) -> None:
+        self._deployment = deployment
+        self._journal = begun
+        self._cancel = cancel
+
+    def run(self) -> Iterator[Progress]:
+        """Do what is left of it.
+
+        Raises:
+            ConsoleError: It failed; says whether everything is as it was.
+        """
+        with self._alone():
+            restore_journal.write(self._deployment.paths, self._journal)
+            if self._journal.back:
+                yield from self._back(ConsoleError(self._journal.back))
+                return
+            try:
+                yield from self._forward()
+            except ConsoleError as error:
+                if not self._journal.safety:  # nothing was there before
+                    raise
+                self._note(back=error.message, done="")
+                yield from self._back(error)
+
+    def _alone(self) -> contextlib.AbstractContextManager[object]:
+        if not self._journal.safety:
+            return contextlib.nullcontext()
+        return Place.of(self._deployment).lock.holding(f"restore of {self._deployment.name}")
+
+    def _forward(self) -> Iterator[Progress]:
+        snapshot = load_snapshot(Path(self._journal.snapshot))
+        yield from self._steps(snapshot, self._cancel)
+        yield Progress("looking whether everything is there")
+        restore_check.check(self._deployment, snapshot, self._journal.parts, self._cancel)
+        yield from self._open()
+        restore_journal.end(self._deployment.paths)
+        before = Path(self._journal.safety).name
+        yield Progress(f"{snapshot.id} is back" + (f"; {before} is what was there" * bool(before)))
+
+    def _back(self, why: ConsoleError) -> Iterator[Progress]:
+        """Bring the safety snapshot back."""
+        yield Progress(f"bringing back what was there before: {clean(why.message)}")
+        never = threading.Event()  # this is the way out: it is not left half way
+        try:
+            yield from self._steps(load_snapshot(Path(self._journal.safety)), never)
+            yield from self._open()
+        except ConsoleError as error:
+            raise ConsoleError(
+                f"Restoring failed ({why.message}), and so did bringing back what was there "
+                f"before: {error.message}",
+                f"Nothing is lost: it is in {self._journal.safety}. Put that right, then "
+                f"`mlflow-console backup restore {Path(self._journal.snapshot).name}` goes on "
+                "bringing that back; until then clients see the maintenance page.",
+            ) from error
+        restore_journal.end(self._deployment.paths)
+        kind = CancelledError if isinstance(why, CancelledError) else ConsoleError
+        raise kind(f"{why.message}. Everything is as it was before", why.hint) from why
+
+    # The steps: each can be done again
+
+    def _steps(self, snapshot: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
+        after = STEPS.index(self._journal.done) + 1 if self._journal.done else 0
+        for name in STEPS[after:]:
+            if name in self._journal.parts or name in ("made", "closed", "started"):
+                step = getattr(self, f"_{name}")
+                yield from step(snapshot, cancel)
+            if cancel.is_set():
+                raise CancelledError("Stopped")
+            self._note(done=name)
+
+    def _made(self, _: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
+        """In a new directory: what `init` makes, and databases that were made once."""
+        driver = self._deployment.driver
+        if self._journal.safety:
+            return
+        yield from setup.complete(self._deployment, cancel)
+        driver.maintenance(True)
+        if any(each.role is Role.DATABASE for each in driver.services(measure=False)):
+            yield from driver.act(Verb.UP, (), cancel)
+            revision = self._deployment.database.revision()
+            self._journal = msgspec.structs.replace(self._journal, revision=revision)
+
+    def _closed(self, _: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
+        """Let no client write any more."""
+        driver = self._deployment.driver
+        driver.maintenance(True)
+        services = driver.services(measure=False)
+        yield from driver.act(
+            Verb.STOP, [each.name for each in services if each.role is Role.TRACKING], cancel
+        )
+        needed = [each.name for each in services if each.role in (Role.DATABASE, Role.STORE)]
+        if needed:
+            yield from driver.act(Verb.UP, needed, cancel)
+
+    def _database(self, snapshot: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
+        dump = snapshot.manifest.database if snapshot.manifest else None
+        if dump is None:
+            raise ConsoleError(f"{snapshot.id} holds no database")
+        yield from dumps.load(self._deployment, snapshot.path, dump, cancel)
+        if dump.revision != self._journal.revision:
+            yield from self._deployment.driver.migrate(cancel)
+
+    def _artifacts(self, snapshot: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
+        yield from putting.put_back(self._deployment.storage.store, snapshot, cancel)
+
+    def _users(self, snapshot: Snapshot, _: threading.Event) -> Iterator[Progress]:
+        for path in restore_plan.user_files(snapshot.path):
+            self._deployment.users.put_back(path.name, path.read_bytes())
+        yield Progress("users are back")
+
+    def _started(self, _: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
+        yield from self._deployment.driver.act(Verb.UP, (), cancel)
+
+    def _open(self) -> Iterator[Progress]:
+        """Let clients in again, and see that they get in."""
+        self._deployment.driver.maintenance(False)
+        api = self._deployment.stack.status().api
+        if not api.ok:
+            raise ConsoleError(f"the API does not work: {api.error}")
+        yield Progress("clients are let in again")
+
+    def _note(self, **changed: str) -> None:
+        self._journal = msgspec.structs.replace(self._journal, **changed)
+        restore_journal.write(self._deployment.paths, self._journal)

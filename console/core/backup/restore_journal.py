@@ -1,0 +1,72 @@
+"""How far a restore is: `run/restore.json`, there while one is not at its end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from console.core import files
+from console.core.backup.snapshot import Part
+from console.core.errors import ConsoleError
+
+if TYPE_CHECKING:
+    from console.core.deployment import Paths
+
+FORMAT = 1
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True):
+    """A restore that was begun.
+
+    Attributes:
+        snapshot: The folder of what comes back.
+        safety: Of what was there before; "" where nothing was, in a new directory.
+        done: The step that was done last.
+        back: It failed, and why; the safety snapshot is being brought back.
+        revision: Of the schema before, which is the server's own.
+    """
+
+    snapshot: str
+    safety: str
+    parts: tuple[Part, ...]
+    by: str
+    started_at: datetime
+    done: str = ""
+    back: str = ""
+    revision: str | None = None
+    format: int = FORMAT
+
+
+def file(paths: Paths) -> Path:
+    """Where it lies."""
+    return paths.run / "restore.json"
+
+
+def read(paths: Paths) -> Journal | None:
+    """What was begun and not ended; raises ConsoleError when that cannot be told."""
+    path = file(paths)
+    with files.explained(path):
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Journal)
+        except FileNotFoundError:
+            return None
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise ConsoleError(
+                f"{path} makes no sense, so it cannot be told how far a restore has come",
+                "The newest snapshot with the reason `safety` is what was there before.",
+            ) from error
+
+
+def write(paths: Paths, journal: Journal) -> None:
+    """Note how far it is."""
+    files.make_folder(paths.run)
+    files.write_atomic(file(paths), msgspec.json.encode(journal), mode=0o600)
+
+
+def end(paths: Paths) -> None:
+    """It is at its end."""
+    with files.explained(file(paths)):
+        file(paths).unlink(missing_ok=True)

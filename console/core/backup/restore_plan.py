@@ -1,0 +1,249 @@
+"""What restoring a snapshot would change, before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.core import files
+from console.core.backup import catalog, create, putting, sums, verify
+from console.core.backup.place import Place
+from console.core.backup.snapshot import (
+    ARTIFACTS,
+    DEPLOYMENT,
+    ODD,
+    PARTS,
+    Dump,
+    Part,
+    Snapshot,
+)
+from console.core.database.database import RunRow
+from console.core.errors import ConsoleError, UsageError
+from console.core.format import plural, size
+from console.core.text import clean
+from console.core.users.htpasswd import Htpasswd, display
+
+if TYPE_CHECKING:
+    from console.core.deployment import Deployment
+
+RESTORABLE: tuple[Part, ...] = ("database", "artifacts", "users")
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """What would change.
+
+    Attributes:
+        parts: What comes back.
+        lines: What would change, one sentence each; text from outside is cleaned already.
+        warnings: What a person should know first, one sentence each.
+        needed_bytes: Of the place, for the safety snapshot.
+        free_bytes: There.
+    """
+
+    snapshot: Snapshot
+    parts: tuple[Part, ...]
+    lines: tuple[str, ...]
+    warnings: tuple[str, ...]
+    needed_bytes: int
+    free_bytes: int
+
+
+def plan(deployment: Deployment, wanted: str, parts: Sequence[Part] | None) -> RestorePlan:
+    """Compare a snapshot with what is there; see `BackupService.restore_plan`."""
+    snapshot, chosen = check(deployment, wanted, parts)
+    lines: list[str] = []
+    warnings = list(_doubts(snapshot))
+    for part, look in (("database", _database), ("artifacts", _artifacts), ("users", _users)):
+        if part in chosen:
+            try:
+                lines += look(deployment, snapshot)
+            except ConsoleError as error:
+                warnings.append(f"What would change of the {part} cannot be told: {error.message}")
+    needed, free = 0, files.free_bytes(Place.of(deployment).path)
+    try:
+        needed = create.needs(deployment).needed_bytes
+    except ConsoleError as error:
+        warnings.append(f"The safety snapshot may not be possible: {error.message}")
+    lines.append("a safety snapshot of everything as it is now comes first; "
+                 "should a step fail, that is brought back")  # fmt: skip
+    return RestorePlan(snapshot, chosen, tuple(lines), tuple(warnings), needed, free)
+
+
+def check(
+    deployment: Deployment, wanted: str, parts: Sequence[Part] | None
+) -> tuple[Snapshot, tuple[Part, ...]]:
+    """The snapshot that is meant and the parts that come back.
+
+    Raises:
+        UsageError: It does not hold them, or they cannot be brought back into what runs.
+        ConsoleError: It cannot be used, and why.
+    """
+    snapshot = Place.of(deployment).find(wanted)
+    if snapshot.manifest is None:
+        raise ConsoleError(snapshot.problem, "Choose another snapshot.")
+    held = snapshot.manifest.parts
+    if parts is None:
+        chosen = tuple(part for part in RESTORABLE if part in held)
+    else:
+        chosen = tuple(part for part in PARTS if part in parts)
+        lacking = [part for part in parts if part not in held]
+        if lacking:
+            raise UsageError(
+                f"{snapshot.id} holds no {' and no '.join(lacking)}: only {', '.join(held)}"
+            )
+        if "settings" in chosen:
+            raise UsageError(
+                "Settings and certificates do not come back into a deployment that is there: its "
+                "database and store have passwords of their own",
+                f"They lie in {snapshot.path / DEPLOYMENT}; `--into` brings all of it into an "
+                "empty directory.",
+            )
+    if not chosen:
+        raise UsageError(f"{snapshot.id} holds nothing that could come back: {', '.join(held)}")
+    refuse_broken(snapshot)
+    if "database" in chosen:
+        _refuse_newer(deployment, snapshot)
+    return snapshot, chosen
+
+
+def refuse_broken(snapshot: Snapshot) -> None:
+    """See that the lists and the dump are as they were written.
+
+    Raises:
+        ConsoleError: They are not; nothing of the snapshot is used.
+    """
+    wrong = broken_beside_artifacts(snapshot.path)
+    if wrong:
+        raise ConsoleError(
+            f"{snapshot.id} is broken: {clean(', '.join(wrong[:3]))} is not as it was written",
+            "Choose another snapshot; `mlflow-console backup list` shows them.",
+        )
+
+
+def broken_beside_artifacts(folder: Path) -> list[str]:
+    """The files that are not as they were written, artifacts left out; raises SumsError."""
+    wrong = []
+    for name, sha256 in sums.read(folder):
+        if name.startswith((f"{ARTIFACTS}/", f"{ODD}/")):
+            continue
+        try:
+            if sums.digest(folder / name) != sha256:
+                wrong.append(name)
+        except OSError:
+            wrong.append(name)
+    return wrong
+
+
+def _refuse_newer(deployment: Deployment, snapshot: Snapshot) -> None:
+    """An older MLflow cannot read what a newer one wrote."""
+    manifest = snapshot.manifest
+    if manifest is None or manifest.database is None:
+        return
+    then = manifest.versions.get("mlflow", "")
+    now = deployment.driver.versions().get("mlflow", "")
+    if then and now and _ordered(then) > _ordered(now):
+        try:
+            if deployment.database.revision() == manifest.database.revision:
+                return
+        except ConsoleError:
+            pass
+        raise ConsoleError(
+            f"{snapshot.id} was made with MLflow {then}, and this server is the older {now}: it "
+            "cannot read that database",
+            f"Bring the server to {then} or newer first.",
+        )
+
+
+def _ordered(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+
+
+def _doubts(snapshot: Snapshot) -> Iterator[str]:
+    harm = verify.unharmed(snapshot)
+    if harm:
+        yield f"{harm}; artifacts that are broken do not come back"
+    elif snapshot.state.verified_at is None:
+        yield "it was never verified: `backup verify` reads every byte of it"
+    manifest = snapshot.manifest
+    if manifest and manifest.artifacts and manifest.artifacts.unread:
+        yield f"{plural(manifest.artifacts.unread, 'artifact')} could not be read when it was made"
+
+
+def _database(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
+    then = {run.run_id for run in catalog.runs(snapshot.path)}
+    now: set[str] = {row.run_id for row in _rows(deployment)}
+    yield _came_and_went("run", len(then - now), len(now - then), len(then & now))
+    held = {each.experiment_id for each in catalog.experiments(snapshot.path)}
+    there = {root.experiment_id for root in deployment.database.roots()}
+    yield _came_and_went("experiment", len(held - there), len(there - held), len(held & there))
+    manifest = snapshot.manifest
+    dump: Dump | None = manifest.database if manifest else None
+    revision = deployment.database.revision()
+    if dump and dump.revision != revision:
+        yield f"the dump's schema {dump.revision} is brought to this MLflow's, {revision}"
+    yield "the database holds exactly what the dump holds then: what was logged since is gone"
+
+
+def _rows(deployment: Deployment) -> Iterator[RunRow]:
+    return deployment.database.runs()
+
+
+def _came_and_went(what: str, back: int, gone: int, stay: int) -> str:
+    return (
+        f"{plural(back, what)} that {'is' if back == 1 else 'are'} not there now "
+        f"{'comes' if back == 1 else 'come'} back, {gone:,} that came since "
+        f"{'goes' if gone == 1 else 'go'}, {stay:,} as they were then"
+    )
+
+
+def _artifacts(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
+    work = putting.missing(deployment.storage.store, snapshot)
+    yield (
+        f"{plural(work.objects, 'artifact')} ({size(work.bytes)}) "
+        f"{'is' if work.objects == 1 else 'are'} written to the store, "
+        f"{work.same:,} are there as they were"
+    )
+    if work.others:
+        yield (
+            f"{plural(work.others, 'artifact')} that came since "
+            f"{'stays' if work.others == 1 else 'stay'} in the store and "
+            f"{'belongs' if work.others == 1 else 'belong'} to nothing then"
+        )
+
+
+def _users(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
+    own = deployment.settings.users.service_user
+    for path in user_files(snapshot.path):
+        then = _names(Htpasswd.parse(path.read_bytes())) - {own}
+        live = deployment.paths.users.parent / path.name
+        now = (_names(Htpasswd.parse(live.read_bytes())) if live.exists() else set()) - {own}
+        where = "" if path.name == "default" else f" of {clean(path.name)}"
+        back, gone = sorted(then - now), sorted(now - then)
+        said = [
+            f"{words} {', '.join(clean(name, 40) for name in names[:10])}"
+            f"{f' and {len(names) - 10} more' if len(names) > 10 else ''}"
+            for words, names in (("back come", back), ("lost are", gone))
+            if names
+        ]
+        yield (
+            f"users{where}: {'; '.join(said) or 'the same names'}, with the passwords of then"
+        )
+
+
+def user_files(folder: Path) -> list[Path]:
+    """The user files in a snapshot."""
+    users = folder / DEPLOYMENT / "htpasswd"
+    if not users.is_dir():
+        return []
+    return sorted(
+        path for path in users.iterdir()
+        if path.is_file() and not path.name.startswith(".") and path.name != "README"
+    )  # fmt: skip
+
+
+def _names(file: Htpasswd) -> set[str]:
+    return {display(line.name) for line in file.users()}
+
