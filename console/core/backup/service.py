@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from console.core import actions
 from console.core.actions import Action
-from console.core.backup.place import Place
+from console.core.backup.place import Place, find, is_path
 from console.core.backup.snapshot import PARTS, Experiment, Part, Run, Snapshot
 from console.core.deployment import Deployment
 from console.core.operations import OPERATIONS, operation
@@ -73,7 +74,7 @@ class BackupService:
         Raises:
             ConsoleError: There is none, or several are meant.
         """
-        return self.place.find(wanted)
+        return find(self.deployment, wanted)
 
     def experiments(self, snapshot: Snapshot) -> list[Experiment]:
         """The experiments in a snapshot's dump, deleted ones too."""
@@ -134,6 +135,9 @@ class BackupService:
             ConsoleError: As the verb.
         """
         self.deployment.refuse_when_read_only(OPERATIONS[operation_id])
+        wanted = options.get("wanted")
+        if isinstance(wanted, str) and is_path(wanted):  # that process has another folder
+            options = {**options, "wanted": os.path.abspath(wanted)}
         action = actions.begin(self.deployment, operation_id, options=options)
         yield from actions.follow(self.deployment, action, cancel)
 

@@ -1,0 +1,161 @@
+"""Making a folder the place of the snapshots."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from console.core import files, machine, settings
+from console.core.backup import disk
+from console.core.backup.lock import FILE, GUARD
+from console.core.backup.place import (
+    MARKER,
+    Marker,
+    read_marker,
+    rival,
+)
+from console.core.errors import ConsoleError, NotOursError, SettingsError, UsageError
+from console.core.settings import Settings
+
+if TYPE_CHECKING:
+    from console.core.deployment import Deployment
+
+# What an empty disk holds, and what of ours is nobody's.
+EMPTY = ("lost+found", FILE, GUARD)
+# What in a deployment's folder is for something else.
+OURS = (
+    "data", "server", "run", "secrets", "htpasswd", "logs", "certs", "mlflow", "mysql", "nginx",
+)  # fmt: skip
+
+
+def choose(deployment: Deployment, folder: Path) -> None:
+    """Make a folder the place, in console.toml, whose comments and order stay.
+
+    Raises:
+        ConsoleError: It cannot be used, and why; nothing was changed.
+    """
+    if not folder.is_absolute():
+        raise UsageError(f"{folder} is not the whole path of a folder", "Begin it with /.")
+    folder = Path(os.path.normpath(folder))
+    _refuse(deployment, folder)
+    made = not folder.is_dir()
+    files.make_folder(folder)
+    try:
+        with files.explained(folder):
+            folder.chmod(0o700)
+        disk.try_out(folder)
+        with files.locked(deployment.paths.run / "settings.lock", "the settings"):
+            text, loaded = _settings(deployment.paths.settings, folder)
+            _mark(deployment, folder)
+            files.write_atomic(deployment.paths.settings, text)
+    except BaseException:
+        if made:
+            _remove_when_empty(folder)
+        raise
+    deployment.settings = loaded
+
+
+def _refuse(deployment: Deployment, folder: Path) -> None:
+    """Say why a folder cannot be the place, before anything is made of it."""
+    files.refuse_as_root(folder)
+    with files.explained(folder):
+        there = folder.exists()
+        if there and not folder.is_dir():
+            raise UsageError(f"{folder} is no folder")
+        if not folder.parent.is_dir():
+            raise ConsoleError(
+                f"{folder.parent} does not exist", "Make it, or mount its disk, then do it again."
+            )
+        real, root = Path(os.path.realpath(folder)), Path(os.path.realpath(deployment.directory))
+        _refuse_inside(real, root)
+        names = {entry.name for entry in folder.iterdir()} if there else set()
+    if "console.toml" in names:
+        raise NotOursError(f"{folder} is a deployment", "Choose a folder of its own.")
+    for parent in real.parents:
+        if (parent / MARKER).is_file():
+            raise NotOursError(f"{folder} is inside a place of snapshots, {parent}")
+    marker = read_marker(folder) if there else None
+    if marker is None:
+        strange = sorted(
+            name for name in names if name not in EMPTY and not name.startswith(disk.PROBE)
+        )
+        if strange:
+            raise NotOursError(
+                f"{folder} is not empty: it holds {files.printable(Path(strange[0]))}",
+                "Choose an empty folder, or the name of a new one in it.",
+            )
+    elif not _may_take(marker, deployment, folder):
+        raise NotOursError(
+            f"{folder} holds the snapshots of {marker.words}",
+            f"Choose another folder; or, if that deployment is no more, remove {MARKER} there.",
+        )
+
+
+def _refuse_inside(real: Path, root: Path) -> None:
+    """Keep clear of what a deployment's folder is for; a new folder in it can be the place."""
+    if real == root:
+        raise NotOursError(f"{real} is the deployment itself", "Choose a folder of its own.")
+    if root in real.parents:
+        first = real.relative_to(root).parts[0]
+        if first in OURS:
+            raise NotOursError(
+                f"{real} is inside the deployment's own folder {first}",
+                "Choose a folder of its own, best on another disk.",
+            )
+
+
+def _may_take(marker: Marker, deployment: Deployment, folder: Path) -> bool:
+    """Whether a place is ours: it was, or it is one of the same name that is no more here."""
+    here = marker.directory == str(deployment.directory)
+    same_machine = marker.machine == machine.machine_id()
+    named = marker.deployment == deployment.name
+    return (named or (here and same_machine)) and not rival(marker, deployment, folder)
+
+
+def _mark(deployment: Deployment, folder: Path) -> None:
+    marker = Marker(
+        deployment=deployment.name,
+        directory=files.printable(deployment.directory),
+        host=machine.host_name(),
+        machine=machine.machine_id(),
+        chosen_at=datetime.now(UTC),
+    )
+    said = msgspec.json.format(msgspec.json.encode(marker), indent=2) + b"\n"
+    files.write_atomic(folder / MARKER, said)
+
+
+def _settings(path: Path, folder: Path) -> tuple[bytes, Settings]:
+    """The text of console.toml with this place, and what it then says."""
+    import tomlkit  # noqa: PLC0415  # first use
+    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415  # as above
+
+    with files.explained(path):
+        before = path.read_bytes()
+    settings.load_text(before, path, Settings)  # in our own words
+    try:
+        str(folder).encode()
+        document = tomlkit.parse(before.decode())
+        table = document.setdefault("backup", tomlkit.table())
+        table["place"] = str(folder)
+        text = tomlkit.dumps(document).encode()
+    except UnicodeError as error:
+        raise ConsoleError(
+            f"{files.printable(folder)} has a name that no settings can hold",
+            "Choose a folder with another name.",
+        ) from error
+    except TOMLKitError as error:
+        raise SettingsError(
+            f"{path} cannot be changed: {error}", f'Write place = "{folder}" under [backup] there.'
+        ) from error
+    return text, settings.load_text(text, path, Settings)
+
+
+def _remove_when_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return
