@@ -151,7 +151,12 @@ class _Tally:
 
     def changes(self) -> Changes:
         """What was counted."""
-        return Changes(*self._counts.values(), *self._bytes.values(), items=tuple(self._chosen()))
+        counts, amounts = self._counts, self._bytes
+        return Changes(
+            came=counts["came"], went=counts["went"], changed=counts["changed"],
+            came_bytes=amounts["came"], went_bytes=amounts["went"],
+            changed_bytes=amounts["changed"], items=tuple(self._chosen()),
+        )  # fmt: skip
 
     def _chosen(self) -> list[Item]:
         """A fair share for each sort, and what one does not need for the next."""
