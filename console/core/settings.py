@@ -190,7 +190,7 @@ def edit(path: Path, table: str, values: Mapping[str, str | int]) -> None:
             raise SettingsError(f"{path} is not valid TOML: {error}", "Mend it by hand.") from error
     if table not in document:
         document.add(table, tomlkit.table())
-    document[table].update(values)  # type: ignore[union-attr]  # a table, as the settings have it
+    document[table].update(values)
     write_atomic(path, tomlkit.dumps(document).encode(), mode=0o600)
 
 

@@ -2,8 +2,8 @@
 
 MLflow makes a run, a model or a trace in the database before its first artifact. So what the dump
 knows of was in the store, as far as it was uploaded, when the copying began: nothing that the dump
-references is missing unless a client has deleted it meanwhile. The other way round, artifacts first,
-would lose all that was logged between the copy and the dump.
+references is missing unless a client has deleted it meanwhile. The other way round, all that was
+logged between the copy and the dump would be lost.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,7 +105,7 @@ def run(
 def snapshot(
     deployment: Deployment, parts: Sequence[Part], label: str, reason: Reason,
     cancel: threading.Event,
-) -> Iterator[Progress]:  # fmt: skip
+) -> Generator[Progress, None, Manifest]:  # fmt: skip
     """Make a snapshot; the generator's return value is it (`yield from`)."""
     wanted = tuple(part for part in PARTS if part in parts)
     if not wanted or len(wanted) < len(set(parts)):
@@ -153,7 +153,7 @@ class _Making:
         self._cancel = cancel
         self._folder = place.path / MAKING
 
-    def run(self, label: str, reason: Reason) -> Iterator[Progress]:
+    def run(self, label: str, reason: Reason) -> Generator[Progress, None, Manifest]:
         began = datetime.now(UTC)
         previous = self._place.newest("artifacts")
         sequence = max((each.manifest.sequence for each in self._place.snapshots()
@@ -200,7 +200,7 @@ class _Making:
                 else:
                     entry.unlink()
 
-    def _dump(self) -> Iterator[Progress]:
+    def _dump(self) -> Generator[Progress, None, Dump]:
         source = dumps.source(self._deployment)
         files.need_room(self._folder, source.room() + BESIDE_BYTES, "The dump of the database")
         files.make_folder(self._folder / DATABASE)
@@ -208,15 +208,15 @@ class _Making:
         self._check_cancelled()
         return dump
 
-    def _artifacts(self, previous: Snapshot | None, clock: int) -> Iterator[Progress]:
+    def _artifacts(
+        self, previous: Snapshot | None, clock: int
+    ) -> Generator[Progress, None, Artifacts]:
         def room(new_bytes: int, objects: int) -> None:
             needed = new_bytes + objects * LISTED_BYTES + BESIDE_BYTES
             files.need_room(self._folder, needed, "What is new in the artifact store")
 
         store = self._deployment.storage.store
-        return (
-            yield from copying.copy(store, self._folder, previous, clock, room, self._cancel)
-        )
+        return (yield from copying.copy(store, self._folder, previous, clock, room, self._cancel))
 
     def _check_cancelled(self) -> None:
         if self._cancel.is_set():

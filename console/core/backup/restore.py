@@ -1,14 +1,13 @@
 """Bringing a snapshot back into the deployment that is there.
 
-A safety snapshot comes first. Then a journal (`run/restore.json`) says how far it is: each step can
-be done again, so that a killed call is gone on with, and a step that fails brings the safety
-snapshot back. All the while the proxy shows a maintenance page and the tracking server is stopped,
-so that no client writes.
+First the proxy shows a maintenance page and the tracking server is stopped, so that no client
+writes any more. Then comes a safety snapshot of what is there. A journal (`run/restore.json`) says
+how far it is: each step can be done again, so that a killed call is gone on with, and a step that
+fails brings the safety snapshot back.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from console.core.deployment import Deployment
 
 # In this order; which of them are done is in the journal.
-STEPS = ("made", "closed", "database", "artifacts", "users", "started")
+STEPS = ("made", "closed", "safety", "database", "artifacts", "users", "started")
 
 
 def run(
@@ -49,7 +48,12 @@ def run(
     begun = restore_journal.read(deployment.paths)
     if begun is None:
         snapshot, chosen = restore_plan.check(deployment, wanted, parts)
-        begun = yield from _begin(deployment, snapshot, chosen, cancel)
+        restore_plan.refuse_too_little_room(deployment)
+        begun = Journal(
+            snapshot=str(snapshot.path), parts=chosen, by=audit.account(),
+            started_at=datetime.now(UTC),
+            revision=deployment.database.revision() if "database" in chosen else None,
+        )  # fmt: skip
     elif not _meant(begun, wanted):
         raise BusyError(
             f"Restoring {clean(Path(begun.snapshot).name)} was begun by {clean(begun.by)} at "
@@ -63,31 +67,10 @@ def _meant(begun: Journal, wanted: str) -> bool:
     return wanted == begun.snapshot or Path(begun.snapshot).name.startswith(wanted)
 
 
-def _begin(
-    deployment: Deployment, snapshot: Snapshot, parts: tuple[Part, ...], cancel: threading.Event
-) -> Iterator[Progress]:
-    """Take the safety snapshot; nothing has changed yet."""
-    revision = deployment.database.revision() if "database" in parts else None
-    yield Progress("a safety snapshot of what is there now")
-    try:
-        safety = yield from create.snapshot(deployment, PARTS, "", "safety", cancel)
-    except ConsoleError as error:
-        error.message = f"The safety snapshot failed, nothing was changed: {error.message}"
-        error.args = (error.message,)
-        raise
-    place = Place.of(deployment)
-    return Journal(
-        snapshot=str(snapshot.path), safety=str(place.path / safety.id), parts=parts,
-        by=audit.account(), started_at=datetime.now(UTC), revision=revision,
-    )  # fmt: skip
-
-
 class _Restoring:
     """A restore that goes forward, or back."""
 
-    def __init__(
-        self, deployment: Deployment, begun: Journal, cancel: threading.Event
-    ) -> None:
+    def __init__(self, deployment: Deployment, begun: Journal, cancel: threading.Event) -> None:
         self._deployment = deployment
         self._journal = begun
         self._cancel = cancel
@@ -98,7 +81,10 @@ class _Restoring:
         Raises:
             ConsoleError: It failed; says whether everything is as it was.
         """
-        with self._alone():
+        if self._journal.fresh:
+            yield from self._forward()
+            return
+        with Place.of(self._deployment).lock.holding(f"restore of {self._deployment.name}"):
             restore_journal.write(self._deployment.paths, self._journal)
             if self._journal.back:
                 yield from self._back(ConsoleError(self._journal.back))
@@ -106,15 +92,8 @@ class _Restoring:
             try:
                 yield from self._forward()
             except ConsoleError as error:
-                if not self._journal.safety:  # nothing was there before
-                    raise
                 self._note(back=error.message, done="")
                 yield from self._back(error)
-
-    def _alone(self) -> contextlib.AbstractContextManager[object]:
-        if not self._journal.safety:
-            return contextlib.nullcontext()
-        return Place.of(self._deployment).lock.holding(f"restore of {self._deployment.name}")
 
     def _forward(self) -> Iterator[Progress]:
         snapshot = load_snapshot(Path(self._journal.snapshot))
@@ -127,17 +106,21 @@ class _Restoring:
         yield Progress(f"{snapshot.id} is back" + (f"; {before} is what was there" * bool(before)))
 
     def _back(self, why: ConsoleError) -> Iterator[Progress]:
-        """Bring the safety snapshot back."""
+        """Bring the safety snapshot back; before there is one, nothing was changed."""
         yield Progress(f"bringing back what was there before: {clean(why.message)}")
         never = threading.Event()  # this is the way out: it is not left half way
+        safety = self._journal.safety
         try:
-            yield from self._steps(load_snapshot(Path(self._journal.safety)), never)
+            if safety:
+                yield from self._steps(load_snapshot(Path(safety)), never)
+            else:
+                yield from self._deployment.driver.act(Verb.UP, (), never)
             yield from self._open()
         except ConsoleError as error:
             raise ConsoleError(
                 f"Restoring failed ({why.message}), and so did bringing back what was there "
                 f"before: {error.message}",
-                f"Nothing is lost: it is in {self._journal.safety}. Put that right, then "
+                f"Nothing is lost{f': it is in {safety}' if safety else ''}. Put that right, then "
                 f"`mlflow-console backup restore {Path(self._journal.snapshot).name}` goes on "
                 "bringing that back; until then clients see the maintenance page.",
             ) from error
@@ -150,24 +133,30 @@ class _Restoring:
     def _steps(self, snapshot: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
         after = STEPS.index(self._journal.done) + 1 if self._journal.done else 0
         for name in STEPS[after:]:
-            if name in self._journal.parts or name in ("made", "closed", "started"):
-                step = getattr(self, f"_{name}")
-                yield from step(snapshot, cancel)
+            if self._asked(name):
+                yield from getattr(self, f"_{name}")(snapshot, cancel)
             if cancel.is_set():
                 raise CancelledError("Stopped")
             self._note(done=name)
 
+    def _asked(self, step: str) -> bool:
+        match step:
+            case "made":
+                return self._journal.fresh
+            case "safety":
+                return not (self._journal.fresh or self._journal.safety)
+            case "closed" | "started":
+                return True
+        return step in self._journal.parts
+
     def _made(self, _: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
-        """In a new directory: what `init` makes, and databases that were made once."""
+        """In a new directory: what `init` makes; a database and a store that were made once."""
         driver = self._deployment.driver
-        if self._journal.safety:
-            return
         yield from setup.complete(self._deployment, cancel)
         driver.maintenance(True)
         if any(each.role is Role.DATABASE for each in driver.services(measure=False)):
             yield from driver.act(Verb.UP, (), cancel)
-            revision = self._deployment.database.revision()
-            self._journal = msgspec.structs.replace(self._journal, revision=revision)
+            self._note(revision=self._deployment.database.revision())
 
     def _closed(self, _: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
         """Let no client write any more."""
@@ -181,6 +170,12 @@ class _Restoring:
         if needed:
             yield from driver.act(Verb.UP, needed, cancel)
 
+    def _safety(self, _: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
+        """What is there now; nobody adds to it any more."""
+        yield Progress("a safety snapshot of what is there now")
+        made = yield from create.snapshot(self._deployment, PARTS, "", "safety", cancel)
+        self._note(safety=str(Place.of(self._deployment).path / made.id))
+
     def _database(self, snapshot: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
         dump = snapshot.manifest.database if snapshot.manifest else None
         if dump is None:
@@ -193,7 +188,7 @@ class _Restoring:
         yield from putting.put_back(self._deployment.storage.store, snapshot, cancel)
 
     def _users(self, snapshot: Snapshot, _: threading.Event) -> Iterator[Progress]:
-        for path in restore_plan.user_files(snapshot.path):
+        for path in restore_plan.user_files(self._deployment, snapshot):
             self._deployment.users.put_back(path.name, path.read_bytes())
         yield Progress("users are back")
 
@@ -208,6 +203,6 @@ class _Restoring:
             raise ConsoleError(f"the API does not work: {api.error}")
         yield Progress("clients are let in again")
 
-    def _note(self, **changed: str) -> None:
+    def _note(self, **changed: str | None) -> None:
         self._journal = msgspec.structs.replace(self._journal, **changed)
         restore_journal.write(self._deployment.paths, self._journal)

@@ -50,16 +50,14 @@ def into(snapshot: Path, directory: Path, cancel: threading.Event) -> Iterator[P
         _refuse_used(directory)
         refuse_broken(found)
         yield from _prepare(found, manifest, directory)
-    elif Path(begun.snapshot) != found.path or begun.safety:
+    elif Path(begun.snapshot) != found.path or not begun.fresh:
         raise UsageError(
             f"{directory} holds a deployment that {begun.snapshot} is being brought back to",
             "Choose another directory, or finish that first.",
         )
     deployment = Deployment.open(str(directory))
     try:
-        yield from deployment.backup.perform(
-            "backup.restore", {"wanted": str(found.path)}, cancel
-        )
+        yield from deployment.backup.perform("backup.restore", {"wanted": str(found.path)}, cancel)
     except ConsoleError as error:
         error.hint = f"{error.hint} The same command goes on where it stopped.".strip()
         raise
@@ -108,7 +106,7 @@ def _prepare(found: Snapshot, manifest: Manifest, directory: Path) -> Iterator[P
         settings.edit(held, "backup", {"place": ""})
         said.append("it has no place for snapshots yet: that of the other deployment stays its own")
     write(paths, Journal(
-        snapshot=str(found.path), safety="", parts=tuple(
+        snapshot=str(found.path), fresh=True, parts=tuple(
             part for part in ("database", "artifacts") if part in manifest.parts
         ), by=audit.account(), started_at=datetime.now(UTC),
     ))  # fmt: skip
@@ -118,4 +116,3 @@ def _prepare(found: Snapshot, manifest: Manifest, directory: Path) -> Iterator[P
     yield Progress(f"{directory}: settings, users, certificates and secrets are there")
     for sentence in said:
         yield Progress(sentence)
-

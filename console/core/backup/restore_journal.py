@@ -23,17 +23,19 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         snapshot: The folder of what comes back.
-        safety: Of what was there before; "" where nothing was, in a new directory.
+        fresh: It comes into a new directory: nothing was there before.
+        safety: The folder of what was there before; "" until that was taken.
         done: The step that was done last.
         back: It failed, and why; the safety snapshot is being brought back.
         revision: Of the schema before, which is the server's own.
     """
 
     snapshot: str
-    safety: str
     parts: tuple[Part, ...]
     by: str
     started_at: datetime
+    fresh: bool = False
+    safety: str = ""
     done: str = ""
     back: str = ""
     revision: str | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from console.core import files
 from console.core.backup import catalog, create, putting, sums, verify
-from console.core.backup.place import Place
+from console.core.backup.place import Place, find
 from console.core.backup.snapshot import (
     ARTIFACTS,
     DEPLOYMENT,
@@ -22,8 +22,10 @@ from console.core.backup.snapshot import (
 from console.core.database.database import RunRow
 from console.core.errors import ConsoleError, UsageError
 from console.core.format import plural, size
+from console.core.stack.driver import Role
 from console.core.text import clean
 from console.core.users.htpasswd import Htpasswd, display
+from console.core.users.user_files import SHARED
 
 if TYPE_CHECKING:
     from console.core.deployment import Deployment
@@ -81,7 +83,7 @@ def check(
         UsageError: It does not hold them, or they cannot be brought back into what runs.
         ConsoleError: It cannot be used, and why.
     """
-    snapshot = Place.of(deployment).find(wanted)
+    snapshot = find(deployment, wanted)
     if snapshot.manifest is None:
         raise ConsoleError(snapshot.problem, "Choose another snapshot.")
     held = snapshot.manifest.parts
@@ -107,6 +109,12 @@ def check(
     if "database" in chosen:
         _refuse_newer(deployment, snapshot)
     return snapshot, chosen
+
+
+def refuse_too_little_room(deployment: Deployment) -> None:
+    """See that the safety snapshot fits, before anybody is turned away; raises DiskFullError."""
+    needed = create.needs(deployment)
+    files.need_room(Place.of(deployment).path, needed.needed_bytes, "The safety snapshot")
 
 
 def refuse_broken(snapshot: Snapshot) -> None:
@@ -142,8 +150,8 @@ def _refuse_newer(deployment: Deployment, snapshot: Snapshot) -> None:
     manifest = snapshot.manifest
     if manifest is None or manifest.database is None:
         return
-    then = manifest.versions.get("mlflow", "")
-    now = deployment.driver.versions().get("mlflow", "")
+    name = _tracking(deployment)
+    then, now = manifest.versions.get(name, ""), deployment.driver.versions().get(name, "")
     if then and now and _ordered(then) > _ordered(now):
         try:
             if deployment.database.revision() == manifest.database.revision:
@@ -155,6 +163,11 @@ def _refuse_newer(deployment: Deployment, snapshot: Snapshot) -> None:
             "cannot read that database",
             f"Bring the server to {then} or newer first.",
         )
+
+
+def _tracking(deployment: Deployment) -> str:
+    services = deployment.driver.services(measure=False)
+    return next((each.name for each in services if each.role is Role.TRACKING), "")
 
 
 def _ordered(version: str) -> tuple[int, ...]:
@@ -216,11 +229,11 @@ def _artifacts(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
 
 def _users(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
     own = deployment.settings.users.service_user
-    for path in user_files(snapshot.path):
+    for path in user_files(deployment, snapshot):
         then = _names(Htpasswd.parse(path.read_bytes())) - {own}
         live = deployment.paths.users.parent / path.name
         now = (_names(Htpasswd.parse(live.read_bytes())) if live.exists() else set()) - {own}
-        where = "" if path.name == "default" else f" of {clean(path.name)}"
+        where = "" if path.name == SHARED else f" of {clean(path.name)}"
         back, gone = sorted(then - now), sorted(now - then)
         said = [
             f"{words} {', '.join(clean(name, 40) for name in names[:10])}"
@@ -228,22 +241,15 @@ def _users(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
             for words, names in (("back come", back), ("lost are", gone))
             if names
         ]
-        yield (
-            f"users{where}: {'; '.join(said) or 'the same names'}, with the passwords of then"
-        )
+        yield (f"users{where}: {'; '.join(said) or 'the same names'}, with the passwords of then")
 
 
-def user_files(folder: Path) -> list[Path]:
-    """The user files in a snapshot."""
-    users = folder / DEPLOYMENT / "htpasswd"
-    if not users.is_dir():
-        return []
-    return sorted(
-        path for path in users.iterdir()
-        if path.is_file() and not path.name.startswith(".") and path.name != "README"
-    )  # fmt: skip
+def user_files(deployment: Deployment, snapshot: Snapshot) -> list[Path]:
+    """The user files in a snapshot that count for the names that the deployment has."""
+    users = snapshot.path / DEPLOYMENT / "htpasswd"
+    names = (SHARED, *(deployment.driver.host_names if deployment.driver.own_user_files else ()))
+    return [users / name for name in names if (users / name).is_file()]
 
 
 def _names(file: Htpasswd) -> set[str]:
     return {display(line.name) for line in file.users()}
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ class BackupService:
     # Looking
 
     @operation("backup.list")
-    def list(self) -> list[Snapshot]:
+    def list(self) -> builtins.list[Snapshot]:
         """The snapshots of this deployment, newest first, broken ones too; [] without a place."""
         return self.place.snapshots() if self.chosen else []
 
@@ -76,7 +77,7 @@ class BackupService:
         """
         return find(self.deployment, wanted)
 
-    def experiments(self, snapshot: Snapshot) -> list[Experiment]:
+    def experiments(self, snapshot: Snapshot) -> builtins.list[Experiment]:
         """The experiments in a snapshot's dump, deleted ones too."""
         from console.core.backup import catalog  # noqa: PLC0415  # as above
 
@@ -102,7 +103,7 @@ class BackupService:
 
         return compare.holding(self.list(), run)
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> builtins.list[Finding]:
         """What is wrong with the backups: late, failed, shrunk, broken, not drilled; cheap."""
         from console.core.backup import findings  # noqa: PLC0415  # as above
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from console.core import files
 from console.core.backup import index
-from console.core.backup.snapshot import ARTIFACTS, INDEX, ODD, SEAL, STATE, SUMS
+from console.core.backup.snapshot import ARTIFACTS, ODD, SEAL, STATE, SUMS
 from console.core.errors import ConsoleError
 
 _LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)\n", re.DOTALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,7 +79,7 @@ def _words(broken: list[str]) -> str:
 
 def _one(
     snapshot: Snapshot, seen: dict[Inode, str], cancel: threading.Event
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, Found]:
     """Read one snapshot.
 
     Args:
