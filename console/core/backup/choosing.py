@@ -18,7 +18,7 @@ from console.core.backup.place import (
     read_marker,
     rival,
 )
-from console.core.errors import ConsoleError, NotOursError, SettingsError, UsageError
+from console.core.errors import ConsoleError, NotOursError, UsageError
 from console.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,7 +40,12 @@ def choose(deployment: Deployment, folder: Path) -> None:
     """
     if not folder.is_absolute():
         raise UsageError(f"{folder} is not the whole path of a folder", "Begin it with /.")
-    folder = Path(os.path.normpath(folder))
+    folder, path = Path(os.path.normpath(folder)), deployment.paths.settings
+    if files.printable(folder) != str(folder):
+        raise UsageError(
+            f"{files.printable(folder)} has a name that no settings can hold",
+            "Choose a folder with another name.",
+        )
     _refuse(deployment, folder)
     made = not folder.is_dir()
     files.make_folder(folder)
@@ -48,10 +53,12 @@ def choose(deployment: Deployment, folder: Path) -> None:
         with files.explained(folder):
             folder.chmod(0o700)
         disk.try_out(folder)
+        files.make_folder(deployment.paths.run)
         with files.locked(deployment.paths.run / "settings.lock", "the settings"):
-            text, loaded = _settings(deployment.paths.settings, folder)
+            settings.load(path, Settings)  # one that makes no sense is left alone
             _mark(deployment, folder)
-            files.write_atomic(deployment.paths.settings, text)
+            settings.edit(path, "backup", {"place": str(folder)})
+            loaded = settings.load(path, Settings)
     except BaseException:
         if made:
             _remove_when_empty(folder)
@@ -126,32 +133,6 @@ def _mark(deployment: Deployment, folder: Path) -> None:
     )
     said = msgspec.json.format(msgspec.json.encode(marker), indent=2) + b"\n"
     files.write_atomic(folder / MARKER, said)
-
-
-def _settings(path: Path, folder: Path) -> tuple[bytes, Settings]:
-    """The text of console.toml with this place, and what it then says."""
-    import tomlkit  # noqa: PLC0415  # first use
-    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415  # as above
-
-    with files.explained(path):
-        before = path.read_bytes()
-    settings.load_text(before, path, Settings)  # in our own words
-    try:
-        str(folder).encode()
-        document = tomlkit.parse(before.decode())
-        table = document.setdefault("backup", tomlkit.table())
-        table["place"] = str(folder)
-        text = tomlkit.dumps(document).encode()
-    except UnicodeError as error:
-        raise ConsoleError(
-            f"{files.printable(folder)} has a name that no settings can hold",
-            "Choose a folder with another name.",
-        ) from error
-    except TOMLKitError as error:
-        raise SettingsError(
-            f"{path} cannot be changed: {error}", f'Write place = "{folder}" under [backup] there.'
-        ) from error
-    return text, settings.load_text(text, path, Settings)
 
 
 def _remove_when_empty(folder: Path) -> None:
