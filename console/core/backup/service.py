@@ -243,7 +243,8 @@ class BackupService:
         """Which snapshots would go, which stay and why; changes nothing."""
         from console.core.backup import retention  # noqa: PLC0415  # as above
 
-        return retention.plan(self.deployment.settings.backup, self.list())
+        needed = retention.needed(self.deployment)
+        return retention.plan(self.deployment.settings.backup, self.list(), needed)
 
     @operation("backup.prune", target=lambda **options: " ".join(map(str, options.get("ids", ()))))
     def prune(self, *, ids: Sequence[str], cancel: threading.Event) -> Iterator[Progress]:

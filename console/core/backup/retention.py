@@ -1,0 +1,358 @@
+"""Which snapshots stay, and removing the others.
+
+What is doubtful never takes the place of what is not: the rules are applied to the sound snapshots
+alone, once more to all complete ones, and once more to all; what any of these keeps, stays.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.core import files
+from console.core.backup import restore_journal
+from console.core.backup.place import Place
+from console.core.backup.snapshot import PARTS, PRUNING, Manifest, Snapshot
+from console.core.errors import CancelledError, ConsoleError
+from console.core.format import count, plural, size
+from console.core.progress import Progress
+from console.core.settings import BackupSettings
+
+if TYPE_CHECKING:
+    from console.core.deployment import Deployment
+
+LOOKED_BACK = 10
+"""A snapshot is compared with the best of so many before it."""
+MEASURE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a snapshot.
+
+    Attributes:
+        reasons: Why, each a few words.
+    """
+
+    snapshot: Snapshot
+    reasons: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        return self.snapshot.id
+
+    @property
+    def why(self) -> str:
+        """The reasons in a line."""
+        return "; ".join(self.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePlan:
+    """Which snapshots would go and which stay, newest first.
+
+    Attributes:
+        freed_bytes: What no snapshot that stays shares.
+        exact: There was time to look at every file; otherwise it is that much at least.
+    """
+
+    going: tuple[Fate, ...]
+    staying: tuple[Fate, ...]
+    freed_bytes: int = 0
+    exact: bool = True
+
+
+def plan(
+    settings: BackupSettings, snapshots: Sequence[Snapshot], needed: Collection[str] = ()
+) -> PrunePlan:
+    """Which would go, and what that frees; changes nothing.
+
+    Args:
+        settings: What is kept.
+        snapshots: All that there are, newest first.
+        needed: The ids of those that something else needs now.
+    """
+    decided = decide(settings, snapshots, needed)
+    freed, exact = _freed([each.snapshot.path for each in decided.going])
+    return PrunePlan(decided.going, decided.staying, freed, exact)
+
+
+def decide(
+    settings: BackupSettings, snapshots: Sequence[Snapshot], needed: Collection[str] = ()
+) -> PrunePlan:
+    """Which would go; looks at no file. Days, weeks and months are those of UTC."""
+    reasons: dict[str, list[str]] = {each.id: [] for each in snapshots}
+    usable = [each for each in snapshots if each.manifest]
+    doubts = {each.id: doubt(each, usable[at + 1 :]) for at, each in enumerate(usable)}
+    sound = [each for each in usable if not doubts[each.id]]
+    complete = [each for each in usable if each.manifest and each.manifest.complete]
+    for several in (sound, complete, usable):
+        for each, why in _by_rules(settings, several):
+            if why not in reasons[each.id]:
+                reasons[each.id].append(why)
+    for each, why in _always(usable):
+        reasons[each.id].append(why)
+    for each, why in _newest_of_parts(usable):
+        if not reasons[each.id]:
+            reasons[each.id].append(why)
+    for each in snapshots:
+        if each.id in needed:
+            reasons[each.id].append("a restore needs it")
+        if not each.manifest:
+            reasons[each.id].append("it cannot be read: remove it by hand")
+    going, staying = [], []
+    for each in snapshots:
+        if reasons[each.id]:
+            staying.append(Fate(each, tuple(reasons[each.id])))
+        else:
+            going.append(Fate(each, tuple(filter(None, ["no rule keeps it", doubts[each.id]]))))
+    return PrunePlan(tuple(going), tuple(staying))
+
+
+def doubt(snapshot: Snapshot, before: Sequence[Snapshot]) -> str:
+    """Why a snapshot does not take the place of another one; "" when it does.
+
+    Args:
+        snapshot: A usable one.
+        before: Those that are older, newest first.
+    """
+    made = snapshot.manifest
+    if made is None:
+        return "it cannot be read"
+    if snapshot.state.broken_count:
+        return f"{plural(snapshot.state.broken_count, 'file')} of it known to be broken"
+    if not made.complete:
+        return f"it holds only {', '.join(made.parts)}"
+    if made.reason == "safety":
+        return "it was made before a restore"
+    return shrank(made, [each.manifest for each in before if each.manifest])
+
+
+def shrank(made: Manifest, before: Sequence[Manifest]) -> str:
+    """In what a snapshot is less than half of the best of the last ones; "" for nothing.
+
+    Args:
+        made: The snapshot.
+        before: Those that are older, newest first.
+    """
+    last = [each for each in before if each.complete][:LOOKED_BACK] if made.complete else []
+    for held, words in MEASURES:
+        best = max(map(held, last), default=0)
+        if held(made) * 2 < best:
+            return f"it shrank to {words(held(made))} from {words(best)}"
+    return ""
+
+
+def _runs(made: Manifest) -> int:
+    return made.database.runs if made.database else 0
+
+
+def _objects(made: Manifest) -> int:
+    return made.artifacts.objects if made.artifacts else 0
+
+
+def _bytes(made: Manifest) -> int:
+    return made.bytes
+
+
+MEASURES: tuple[tuple[Callable[[Manifest], int], Callable[[int], str]], ...] = (
+    (_runs, lambda number: plural(number, "run")),
+    (_objects, lambda number: plural(number, "artifact")),
+    (_bytes, size),
+)
+
+
+def _by_rules(
+    settings: BackupSettings, several: Sequence[Snapshot]
+) -> Iterator[tuple[Snapshot, str]]:
+    """What the settings keep of these, with why."""
+    for each in several[: settings.keep_last]:
+        yield each, f"one of the last {settings.keep_last}"
+    for most, form, words in (
+        (settings.keep_daily, "%Y-%m-%d", "of the day"),
+        (settings.keep_weekly, "%G-W%V", "of the week"),
+        (settings.keep_monthly, "%Y-%m", "of the month"),
+    ):
+        seen: set[str] = set()
+        for each in several:
+            period = _period(each, form)
+            if len(seen) < most and period not in seen:
+                seen.add(period)
+                yield each, f"{words} {period}"
+
+
+def _period(snapshot: Snapshot, form: str) -> str:
+    made = snapshot.manifest
+    return made.created_at.astimezone(UTC).strftime(form) if made else ""
+
+
+def _always(usable: Sequence[Snapshot]) -> Iterator[tuple[Snapshot, str]]:
+    """What no setting lets go."""
+    for each in usable:
+        if each.manifest and each.manifest.label:
+            yield each, f"pinned as {each.manifest.label}"
+    for what, proven in (("verified", _verified), ("drilled", _drilled)):
+        known = [each for each in usable if proven(each)]
+        unharmed = [each for each in known if not each.state.broken_count] or known
+        latest = max(known, key=proven, default=None)
+        for each in {id(each): each for each in (*unharmed[:1], latest) if each}.values():
+            yield each, f"the last one that was {what}"
+    if len(usable) == 1:
+        yield usable[0], "the only one"
+
+
+def _verified(snapshot: Snapshot) -> float:
+    return snapshot.state.verified_at.timestamp() if snapshot.state.verified_at else 0.0
+
+
+def _drilled(snapshot: Snapshot) -> float:
+    return snapshot.state.drilled_at.timestamp() if snapshot.state.drilled_at else 0.0
+
+
+def _newest_of_parts(usable: Sequence[Snapshot]) -> Iterator[tuple[Snapshot, str]]:
+    """Of each part the newest one that nothing is known against."""
+    for part in PARTS:
+        holding = [each for each in usable if each.manifest and part in each.manifest.parts]
+        unharmed = [each for each in holding if not each.state.broken_count]
+        for each in (unharmed or holding)[:1]:
+            yield each, f"the newest with {part}"
+
+
+def needed(deployment: Deployment) -> set[str]:
+    """The ids of the snapshots that a restore needs which is not at its end.
+
+    Raises:
+        ConsoleError: It cannot be told.
+    """
+    journal = restore_journal.read(deployment.paths)
+    if journal is None:
+        return set()
+    return {Path(each).name for each in (journal.snapshot, journal.safety) if each}
+
+
+# What is freed
+
+
+def _freed(folders: Sequence[Path]) -> tuple[int, bool]:
+    """Bytes of the files that have no link outside these folders, and whether all were seen."""
+    deadline = time.monotonic() + MEASURE_SECONDS
+    bytes_of: dict[tuple[int, int], int] = {}
+    missing: dict[tuple[int, int], int] = {}
+    exact = True
+    for folder in folders:
+        for found in _stats(folder):
+            if time.monotonic() > deadline:
+                exact = False
+                break
+            inode = (found.st_dev, found.st_ino)
+            bytes_of[inode] = found.st_blocks * 512
+            missing[inode] = missing.get(inode, found.st_nlink) - 1
+    freed = sum(amount for inode, amount in bytes_of.items() if missing[inode] == 0)
+    return freed, exact
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Of every file in a folder; what cannot be read counts for nothing."""
+    for where, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield os.lstat(os.path.join(where, name))
+            except OSError:
+                continue
+
+
+# Removing
+
+
+def prune(
+    deployment: Deployment, ids: Sequence[str], cancel: threading.Event
+) -> Iterator[Progress]:
+    """Remove exactly these, and what an interrupted call has left; see `BackupService.prune`."""
+    place = Place.of(deployment)
+    place.require()
+    with place.lock.holding(f"prune of {deployment.name}") as taken_over:
+        if taken_over:
+            yield Progress(taken_over)
+        there = place.snapshots()
+        leftovers = _leftovers(place.path)
+        wanted = _wanted(deployment, ids, there, leftovers)
+        total = len(wanted) + len(leftovers)
+        for done, folder in enumerate([*leftovers, *(place.path / each for each in wanted)]):
+            name = folder.name.removeprefix(PRUNING)
+            yield Progress(f"removing {name}", done, total, "snapshots")
+            _check(cancel, done)
+            with files.explained(folder):
+                _remove(_renamed(folder), cancel, done)
+        free = size(place.free_bytes)
+        yield Progress(f"{plural(len(ids), 'snapshot')} removed; {free} are free there")
+
+
+def _wanted(
+    deployment: Deployment, ids: Sequence[str], there: Sequence[Snapshot], leftovers: list[Path]
+) -> list[str]:
+    """Which of these are still there to be removed.
+
+    Raises:
+        ConsoleError: One of them must stay by now, or there is none of that name.
+    """
+    decided = decide(deployment.settings.backup, there, needed(deployment))
+    staying = {each.id: each.why for each in decided.staying}
+    going = {each.id for each in decided.going}
+    begun = {path.name.removeprefix(PRUNING) for path in leftovers}
+    wanted = []
+    for each in dict.fromkeys(ids):
+        if each in staying:
+            raise ConsoleError(
+                f"{each} stays: {staying[each]}; nothing was removed",
+                "`mlflow-console backup prune --dry-run` shows what can go.",
+            )
+        if each in going:
+            wanted.append(each)
+        elif each not in begun:
+            raise ConsoleError(f"There is no snapshot {each}; nothing was removed")
+    return wanted
+
+
+def _leftovers(place: Path) -> list[Path]:
+    with files.explained(place):
+        return sorted(path for path in place.glob(f"{PRUNING}*") if not path.is_symlink())
+
+
+def _renamed(folder: Path) -> Path:
+    """Let it be no snapshot any more before the first of its files is gone."""
+    if folder.name.startswith(PRUNING):
+        return folder
+    target = folder.with_name(PRUNING + folder.name)
+    folder.rename(target)
+    files.sync_folder(folder.parent)
+    return target
+
+
+def _remove(folder: Path, cancel: threading.Event, done: int) -> None:
+    """Remove a folder, a part of it at a time; what a link leads to is left alone."""
+    for part in _folders(folder):
+        for each in _folders(part):
+            _check(cancel, done)
+            shutil.rmtree(each)
+    shutil.rmtree(folder)
+
+
+def _folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def _check(cancel: threading.Event, done: int) -> None:
+    if cancel.is_set():
+        raise CancelledError(
+            f"Stopped; {count(done)} removed",
+            "What was begun is no snapshot any more; the next `mlflow-console backup prune` "
+            "removes the rest of it.",
+        )
