@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -88,32 +88,39 @@ def decide(
     settings: BackupSettings, snapshots: Sequence[Snapshot], needed: Collection[str] = ()
 ) -> PrunePlan:
     """Which would go; looks at no file. Days, weeks and months are those of UTC."""
-    reasons: dict[str, list[str]] = {each.id: [] for each in snapshots}
     usable = [each for each in snapshots if each.manifest]
     doubts = {each.id: doubt(each, usable[at + 1 :]) for at, each in enumerate(usable)}
+    kept = _kept(settings, usable, doubts)
+    going, staying = [], []
+    for each in snapshots:
+        reasons = kept.get(each.id, [])
+        if each.id in needed:
+            reasons.append("a restore needs it")
+        if not each.manifest:
+            reasons.append("it cannot be read: remove it by hand")
+        if reasons:
+            staying.append(Fate(each, tuple(reasons)))
+        else:
+            going.append(Fate(each, tuple(filter(None, ["no rule keeps it", doubts[each.id]]))))
+    return PrunePlan(tuple(going), tuple(staying))
+
+
+def _kept(
+    settings: BackupSettings, usable: Sequence[Snapshot], doubts: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """The reasons of those that stay, by id."""
+    kept: dict[str, list[str]] = {}
     sound = [each for each in usable if not doubts[each.id]]
     complete = [each for each in usable if each.manifest and each.manifest.complete]
     for several in (sound, complete, usable):
         for each, why in _by_rules(settings, several):
-            if why not in reasons[each.id]:
-                reasons[each.id].append(why)
+            if why not in kept.setdefault(each.id, []):
+                kept[each.id].append(why)
     for each, why in _always(usable):
-        reasons[each.id].append(why)
+        kept.setdefault(each.id, []).append(why)
     for each, why in _newest_of_parts(usable):
-        if not reasons[each.id]:
-            reasons[each.id].append(why)
-    for each in snapshots:
-        if each.id in needed:
-            reasons[each.id].append("a restore needs it")
-        if not each.manifest:
-            reasons[each.id].append("it cannot be read: remove it by hand")
-    going, staying = [], []
-    for each in snapshots:
-        if reasons[each.id]:
-            staying.append(Fate(each, tuple(reasons[each.id])))
-        else:
-            going.append(Fate(each, tuple(filter(None, ["no rule keeps it", doubts[each.id]]))))
-    return PrunePlan(tuple(going), tuple(staying))
+        kept.setdefault(each.id, [why])
+    return kept
 
 
 def doubt(snapshot: Snapshot, before: Sequence[Snapshot]) -> str:
