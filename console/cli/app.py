@@ -9,12 +9,22 @@ from typing import Annotated
 import typer
 
 import console
-from console.cli import deployments, doctor, experiments, notify, runs, stack, storage, users
+from console.cli import (
+    backup,
+    deployments,
+    doctor,
+    experiments,
+    notify,
+    runs,
+    stack,
+    storage,
+    users,
+)
 from console.cli.context import Session
 from console.cli.output import Output
 from console.core.errors import NoDeploymentError
 
-SUMMARY = """Run your own MLflow: its services, users, experiments and storage.
+SUMMARY = """Run your own MLflow: its services, users, experiments, storage and backups.
 
 Without a command, on a terminal, it opens the console; elsewhere it prints the status.
 
@@ -33,7 +43,7 @@ for area in (deployments, stack, doctor):
     area.register(app)
 for name, part in (
     ("users", users.app), ("experiments", experiments.app), ("runs", runs.app),
-    ("storage", storage.app), ("notify", notify.app),
+    ("storage", storage.app), ("backup", backup.app), ("notify", notify.app),
 ):  # fmt: skip
     app.add_typer(part, name=name)
 

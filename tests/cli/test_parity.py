@@ -13,7 +13,7 @@ from console import core
 from console.cli.app import app
 from console.core.operations import OPERATIONS, Operation
 
-AREAS = {"users", "experiments", "runs", "storage", "notify"}
+AREAS = {"users", "experiments", "runs", "storage", "backup", "notify"}
 
 
 def _implemented() -> Iterator[Operation]:

@@ -1,0 +1,243 @@
+"""`mlflow-console backup`: snapshots of everything, and the proof that they restore."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from console.cli import backup_tables as tables
+from console.cli.backup_comparing import diff, find
+from console.cli.backup_keeping import prune, schedule, unlock
+from console.cli.backup_restore import restore
+from console.cli.backup_wanted import Newest, Only, Wanted, found, parts_of
+from console.cli.context import (
+    Json,
+    JsonLines,
+    Session,
+    absolute,
+    on_terminal,
+    one_form,
+    session,
+    verb,
+)
+from console.core.errors import CancelledError, ConsoleError, UsageError
+from console.core.format import plural, size
+
+if TYPE_CHECKING:
+    from console.core.backup.service import BackupService
+    from console.core.backup.snapshot import Part, Snapshot
+
+app = typer.Typer(
+    help="Snapshots of everything, and the proof that they restore.", rich_markup_mode=None
+)
+
+FIRST = (
+    "`mlflow-console backup drill` proves that it restores; `mlflow-console backup schedule 03:00` "
+    "makes one every night."
+)
+
+
+@verb(app, "backup.create")
+def create(
+    context: typer.Context,
+    *,
+    to: Annotated[
+        str, typer.Option(metavar="DIR", help="The folder of the snapshots, from now on; better "
+                          "on another disk than the deployment.")
+    ] = "",
+    only: Only = "",
+    label: Annotated[
+        str, typer.Option(metavar="NAME", help="Name it; one with a name is never pruned.")
+    ] = "",
+    scheduled: Annotated[
+        bool, typer.Option("--scheduled", help="As the timer does: also prune, and drill when "
+                           "that is due.")
+    ] = False,
+    json: Json = False,
+) -> None:  # fmt: skip
+    call = session(context)
+    parts = parts_of(only)
+    backup = call.to_change("backup.create").backup
+    before = {each.id for each in backup.list()}
+    _choose(call, backup, to)
+    if on_terminal() and not scheduled:
+        _tell_needs(call, backup, parts)
+    reason = "scheduled" if scheduled else "asked"
+    options: dict[str, object] = {"parts": list(parts), "label": label, "reason": reason}
+    call.work(
+        functools.partial(backup.perform, "backup.create", options),
+        "What was copied is kept; `mlflow-console backup create` goes on.",
+        goes_on=True,
+    )
+    made = next((each for each in backup.list() if each.id not in before), None)
+    if json:
+        call.output.json(made and tables.shape(made))
+    elif not before and not scheduled:
+        call.output.note(FIRST)
+
+
+def _choose(call: Session, backup: BackupService, to: str) -> None:
+    """Have a place: the one that is given, the one that there is, or the one that is typed."""
+    if to:
+        _use(call, backup, to)
+    elif not backup.chosen:
+        if not on_terminal():
+            raise UsageError(
+                "There is no place for snapshots yet",
+                "`mlflow-console backup create --to DIR`: a folder on another disk.",
+            )
+        call.output.always(
+            "Where shall the snapshots be? A folder on another disk outlives this one's; it is "
+            "made when it is not there."
+        )
+        typed = call.output.ask("Folder:")
+        if not typed:
+            raise CancelledError("Nothing was changed")
+        _use(call, backup, typed)
+
+
+def _use(call: Session, backup: BackupService, typed: str) -> None:
+    folder = Path(os.path.normpath(absolute(typed)))
+    if backup.chosen and backup.place.path == folder:
+        return
+    old = backup.place.path if backup.chosen else None
+    backup.choose(folder)
+    call.output.note(f"Snapshots go to {folder}.")
+    if old is not None:
+        call.output.note(f"Those in {old} stay there and are no longer listed or pruned.")
+
+
+def _tell_needs(call: Session, backup: BackupService, parts: Sequence[Part]) -> None:
+    call.output.note("Looking what it needs …")
+    needs = backup.needs(parts)
+    call.output.note(
+        f"It needs at most {size(needs.needed_bytes)}, {size(needs.free_bytes)} are free: "
+        f"{plural(needs.artifacts, 'artifact')} of {size(needs.artifact_bytes)}, "
+        f"{size(needs.new_bytes)} of them new."
+    )
+    for note in needs.notes:
+        call.output.warn(note)
+
+
+@verb(app, "backup.list")
+def list_(context: typer.Context, json: Json = False, jsonl: JsonLines = False) -> None:
+    call = session(context)
+    backup = call.deployment.backup
+    snapshots = backup.list()
+    if json or jsonl:
+        call.listing(
+            map(tables.shape, snapshots), tables.SNAPSHOTS, lambda _: [], empty="", json=json,
+            jsonl=jsonl,
+        )  # fmt: skip
+        return
+    place = "" if backup.chosen else " --to DIR"
+    call.output.table(
+        tables.SNAPSHOTS, snapshots, functools.partial(tables.row, call),
+        f"There is no snapshot yet: `mlflow-console backup create{place}` makes one.",
+    )  # fmt: skip
+    going_on = backup.current()
+    if going_on is not None:
+        call.output.note(f"{going_on.by} has begun `{going_on.words}`, and it goes on.")
+
+
+@verb(app, "backup.show")
+def show(
+    context: typer.Context,
+    wanted: Wanted,
+    *,
+    runs: Annotated[bool, typer.Option("--runs", help="The runs in its dump instead.")] = False,
+    experiments: Annotated[
+        bool, typer.Option("--experiments", help="The experiments in its dump instead.")
+    ] = False,
+    experiment: Annotated[
+        str, typer.Option(metavar="ID", help="With --runs: only of this experiment.")
+    ] = "",
+    json: Json = False,
+    jsonl: JsonLines = False,
+) -> None:
+    from console.core.backup import catalog  # noqa: PLC0415  # every command waits for it
+
+    call = session(context)
+    if runs and experiments:
+        raise UsageError("--runs and --experiments are two lists", "Leave one of them out.")
+    if experiment and not runs:
+        raise UsageError("--experiment picks runs", "Give --runs as well.")
+    snapshot = found(call, wanted)
+    if runs:
+        _runs(call, snapshot, experiment, json, jsonl)
+    elif experiments:
+        call.listing(
+            catalog.experiments(_readable(snapshot)), tables.EXPERIMENTS, tables.experiment_row,
+            empty="There are no experiments in it.", json=json, jsonl=jsonl,
+        )  # fmt: skip
+    elif json or jsonl:
+        one_form(json, jsonl)
+        call.output.json(tables.shape(snapshot))
+    else:
+        call.output.facts(tables.facts(snapshot))
+
+
+def _readable(snapshot: Snapshot) -> Path:
+    """The folder of a snapshot that has a dump."""
+    if snapshot.manifest is None:
+        raise ConsoleError(snapshot.problem, "Choose another snapshot.")
+    if snapshot.manifest.database is None:
+        raise ConsoleError(f"{snapshot.id} holds no database, only what --only named")
+    return snapshot.path
+
+
+def _runs(call: Session, snapshot: Snapshot, experiment: str, json: bool, jsonl: bool) -> None:
+    from console.core.backup import catalog  # noqa: PLC0415  # as above
+
+    there = catalog.runs(_readable(snapshot), experiment or None)
+    if json or jsonl:
+        call.listing(
+            map(tables.run_shape, there), tables.RUNS, lambda _: [], empty="", json=json,
+            jsonl=jsonl,
+        )  # fmt: skip
+        return
+    call.output.table(
+        tables.RUNS, there, functools.partial(tables.run_row, call), "There are no runs in it."
+    )
+
+
+@verb(app, "backup.verify")
+def verify(context: typer.Context, wanted: Newest = "latest", json: Json = False) -> None:
+    _prove(context, "backup.verify", wanted, json,
+           "What was found broken is marked; the same command begins anew.")  # fmt: skip
+
+
+@verb(app, "backup.drill")
+def drill(context: typer.Context, wanted: Newest = "latest", json: Json = False) -> None:
+    _prove(context, "backup.drill", wanted, json, "What it made is thrown away.")
+
+
+def _prove(
+    context: typer.Context, operation_id: str, wanted: str, json: bool, stopped: str
+) -> None:
+    """Do what may find something wrong; what is known then is written in any case."""
+    from console.core.backup.records import load_snapshot  # noqa: PLC0415  # as above
+
+    call = session(context)
+    backup = call.to_change(operation_id).backup
+    every = wanted == "all" and operation_id == "backup.verify"
+    # What "latest" is now; a newer one may come meanwhile.
+    meant = backup.list() if every else [backup.show(wanted)]
+    options: dict[str, object] = {"wanted": wanted}
+    try:
+        call.work(functools.partial(backup.perform, operation_id, options), stopped, goes_on=True)
+    finally:
+        if json:
+            call.output.json([tables.shape(load_snapshot(each.path)) for each in meant])
+
+
+for operation_id, command in (
+    ("backup.restore", restore), ("backup.diff", diff), ("backup.find", find),
+    ("backup.prune", prune), ("backup.schedule", schedule), ("backup.unlock", unlock),
+):  # fmt: skip
+    verb(app, operation_id)(command)
