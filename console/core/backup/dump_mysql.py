@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.core.backup import catalog, gzipped
-from console.core.backup.dump_reader import TABLES, Reader, Row
+from console.core.backup.dump_reader import TABLES, Only, Reader, Row
 from console.core.backup.snapshot import DATABASE, Dump
 from console.core.database.mysql import MysqlDatabase
 from console.core.errors import CancelledError, ConsoleError, UnreachableError
@@ -257,10 +257,8 @@ def check(file: Path, cancel: threading.Event) -> Iterator[Progress]:
         raise ConsoleError(f"{file} ends before the dump was whole", "Restore another snapshot.")
 
 
-def rows(
-    file: Path, tables: Collection[str], only: Mapping[str, tuple[str, Collection[str]]]
-) -> Iterator[tuple[str, Row]]:
+def rows(file: Path, tables: Collection[str], only: Only) -> Iterator[tuple[str, Row]]:
     """Rows out of a dump; see `dumps.rows`."""
-    reader = Reader(tables, dict(only))
+    reader = Reader(tables, only)
     for line in gzipped.Reader(file).lines():
         yield from reader.read(line)

@@ -21,6 +21,8 @@ TRAILER = b"-- Dump completed"
 
 Value = None | int | float | str | bytes
 Row = dict[str, Value]
+Only = Mapping[str, tuple[Collection[str], Collection[str]]]
+"""By table: columns, and the values that are asked for, ids of plain ASCII."""
 
 _INSERT, _VALUES, _CREATE = b"INSERT INTO `", b") VALUES ", b"CREATE TABLE `"
 _STRING = rb"'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'"
@@ -43,13 +45,13 @@ class Reader:
 
     Args:
         wanted: The tables whose rows are asked for.
-        only: Of a table with many rows only those that have one of these values in a column.
+        only: Of these tables only the rows that have one of some values in one of some columns.
     """
 
     def __init__(
         self,
         wanted: Collection[str] = (),
-        only: Mapping[str, tuple[str, Collection[str]]] | None = None,
+        only: Only | None = None,
     ) -> None:
         self.counts: dict[str, int] = {}
         self.complete = False
@@ -97,16 +99,16 @@ class Reader:
             for found in self._matches(len(columns), values):
                 yield dict(zip(columns, map(decode, found.groups()), strict=True))
             return
-        column, among = self._only[table]
+        asked, among = self._only[table]
         literals = {_quoted(value) for value in among}
         if not any(each in values for each in literals):
             return
-        at = columns.index(column) + 1
+        places = [number for number, column in enumerate(columns, 1) if column in asked]
         for found in self._matches(len(columns), values):
-            if found[at] in literals:
-                yield dict(zip(columns, map(decode, found.groups()), strict=True))
-            else:
+            if literals.isdisjoint(found.group(*places, 0)):
                 yield None
+            else:
+                yield dict(zip(columns, map(decode, found.groups()), strict=True))
 
     def _matches(self, columns: int, values: bytes) -> Iterator[re.Match[bytes]]:
         pattern = self._rows.get(columns)

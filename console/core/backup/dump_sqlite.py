@@ -8,19 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import tempfile
 import threading
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from console.core.backup import catalog, gzipped
-from console.core.backup.dump_reader import TABLES, Row
+from console.core.backup.dump_reader import TABLES
+from console.core.backup.dump_sqlite_reader import count_rows, opened, select
 from console.core.backup.snapshot import DATABASE, Dump
 from console.core.database.sqlite import SqliteDatabase
 from console.core.errors import CancelledError, ConsoleError
-from console.core.files import explained, free_bytes, make_folder, sync_folder
+from console.core.files import explained, make_folder, sync_folder
 from console.core.progress import Progress
 
 FILE = f"{DATABASE}/mlflow.db.gz"
@@ -125,8 +125,8 @@ class SqliteSource:
                 ).fetchone()
                 catalog.write(
                     folder,
-                    _select(connection, "SELECT * FROM experiments ORDER BY experiment_id"),
-                    _select(connection, "SELECT * FROM runs ORDER BY run_uuid"),
+                    select(connection, "SELECT * FROM experiments ORDER BY experiment_id"),
+                    select(connection, "SELECT * FROM runs ORDER BY run_uuid"),
                 )
         except sqlite3.Error as error:
             raise ConsoleError(f"{self._name} is damaged: {error}") from error
@@ -185,46 +185,12 @@ class _Steps:
         self._remaining = remaining
 
 
-def opened(path: Path) -> sqlite3.Connection:
-    """A database that nobody writes, and that is opened without any file beside it."""
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
-    connection.text_factory = _text
-    return connection
-
-
-def _text(raw: bytes) -> str:
-    """As SQLite holds it: UTF-8 by convention only."""
-    return raw.decode("utf-8", "backslashreplace")
-
-
 def _require_sound(connection: sqlite3.Connection, name: str) -> None:
     (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if said != "ok":
         raise ConsoleError(
             f"{name} is damaged: {said}", "Stop the server and restore it from a backup."
         )
-
-
-def count_rows(connection: sqlite3.Connection) -> dict[str, int]:
-    """The rows of every table."""
-    tables = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' "
-        "ESCAPE '\\' ORDER BY name"
-    ).fetchall()
-    counts = {}
-    for (table,) in tables:
-        quoted = table.replace('"', '""')
-        (counts[table],) = connection.execute(f'SELECT COUNT(*) FROM "{quoted}"').fetchone()  # noqa: S608  # quoted
-    return counts
-
-
-def _select(
-    connection: sqlite3.Connection, query: str, values: tuple[str, ...] = ()
-) -> Iterator[Row]:  # fmt: skip
-    cursor = connection.execute(query, values)
-    names = [each[0] for each in cursor.description]
-    for row in cursor:
-        yield dict(zip(names, row, strict=True))
 
 
 def _pack(
@@ -292,49 +258,3 @@ def require_as_dumped(path: Path, dump: Dump) -> None:
         raise ConsoleError(
             f"The dump {dump.file} has other rows than were counted", "Restore another snapshot."
         )
-
-
-def rows(
-    file: Path, tables: Collection[str], only: Mapping[str, tuple[str, Collection[str]]]
-) -> Iterator[tuple[str, Row]]:
-    """Rows out of a dump; see `dumps.rows`."""
-    with _unpacked(file) as connection:
-        there = count_tables(connection)
-        for table in sorted(tables):
-            if table not in there:
-                continue
-            name = table.replace('"', '""')
-            query = f'SELECT * FROM "{name}"'  # noqa: S608  # quoted
-            values: tuple[str, ...] = ()
-            if table in only:
-                column, among = only[table]
-                query += f' WHERE "{column}" IN ({", ".join("?" * len(among))})'
-                values = tuple(among)
-            for row in _select(connection, query, values):
-                yield table, row
-
-
-def count_tables(connection: sqlite3.Connection) -> set[str]:
-    """The names of the tables."""
-    return {name for (name,) in connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table'")}  # fmt: skip
-
-
-@contextlib.contextmanager
-def _unpacked(file: Path) -> Iterator[sqlite3.Connection]:
-    """The database in a dump, unpacked into a file without a name: no kill leaves it behind."""
-    place = file.parent.parent.parent
-    if not os.access(place, os.W_OK) or free_bytes(place) < 20 * file.stat().st_size:
-        place = Path(tempfile.gettempdir())
-    with explained(place):
-        handle, name = tempfile.mkstemp(prefix=".reading-", dir=place)
-    with open(handle, "wb") as out:
-        try:
-            connection = opened(Path(name))
-        finally:
-            os.unlink(name)
-        with contextlib.closing(connection), explained(place):
-            for piece in gzipped.Reader(file).pieces():
-                out.write(piece)
-            out.flush()
-            yield connection

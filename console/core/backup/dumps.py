@@ -7,12 +7,12 @@ line in `source` and `_MODULES`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from console.core.backup import dump_mysql, dump_sqlite
-from console.core.backup.dump_reader import Row
+from console.core.backup import dump_mysql, dump_sqlite, dump_sqlite_reader
+from console.core.backup.dump_reader import Only, Row
 from console.core.backup.snapshot import Dump
 from console.core.errors import ConsoleError
 from console.core.progress import Progress
@@ -134,7 +134,7 @@ def rows(
     snapshot: Path,
     dump: Dump,
     tables: Collection[str],
-    only: Mapping[str, tuple[str, Collection[str]]] | None = None,
+    only: Only | None = None,
 ) -> Iterator[tuple[str, Row]]:
     """Rows of some tables, by column, as the dump is read from its beginning to its end.
 
@@ -142,7 +142,7 @@ def rows(
         snapshot: The folder of the snapshot.
         dump: Its dump.
         tables: Which tables; those that the dump does not have are left out.
-        only: For some of them a column and the values that are asked for: ids, plain ASCII.
+        only: Which rows of them, where not all are asked for.
 
     Yields:
         The table and the row; tables by their names.
@@ -150,5 +150,5 @@ def rows(
     Raises:
         ConsoleError: The dump is damaged.
     """
-    read = dump_mysql.rows if dump.kind == "mysql" else dump_sqlite.rows
+    read = dump_mysql.rows if dump.kind == "mysql" else dump_sqlite_reader.rows
     yield from read(snapshot / dump.file, tables, only or {})
