@@ -1,0 +1,255 @@
+"""What goes wrong with backups: kills, full disks, flipped bits, two at once, a clock set back."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import time_machine
+
+from console.core.backup import restore_journal
+from console.core.backup.snapshot import MAKING, Snapshot
+from console.core.deployment import Deployment
+from console.core.errors import ConsoleError, DiskFullError
+from console.core.secrets import Secret
+from tests.support import deployments, machine, snapshots
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("backup"), pytest.mark.timeout(900)]
+
+ALICE = ("alice", "correct horse battery")
+ARTIFACTS = 300
+KILLS = 10
+CHANCE = random.SystemRandom()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A server with some runs and artifacts, and a place for snapshots."""
+    directory = tmp_path_factory.mktemp("faults") / "lab"
+    with deployments.ended(directory):
+        made = deployments.create(directory, (ALICE[0], Secret(ALICE[1])))
+        deployments.up(made)
+        with snapshots.client(made, ALICE) as client:
+            experiment = client.create_experiment("faults")
+            for number in range(5):
+                run = client.create_run(experiment, run_name=f"run {number}")
+                client.log_metric(run.info.run_id, "loss", float(number))
+                client.set_terminated(run.info.run_id)
+        folder = made.paths.artifacts / experiment / run.info.run_id / "artifacts"
+        folder.mkdir(parents=True)
+        for number in range(ARTIFACTS):
+            (folder / f"{number}.bin").write_bytes(os.urandom(CHANCE.randrange(20_000)))
+        yield made
+        deployments.down(made)
+
+
+@pytest.fixture
+def place(running: Deployment, tmp_path: Path) -> Path:
+    """A new place for each test."""
+    folder = tmp_path / "snapshots"
+    running.backup.choose(folder)
+    return folder
+
+
+def worker(deployment: Deployment, operation: str, **options: object) -> subprocess.Popen[bytes]:
+    """A verb in a process of its own, as both front ends start it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "console.core.worker", str(deployment.directory), operation,
+         json.dumps(options)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def killed(deployment: Deployment, operation: str, after: float, **options: object) -> bool:
+    """Kill a verb after so many seconds; False when it was done before."""
+    child = worker(deployment, operation, **options)
+    try:
+        child.wait(after)
+    except subprocess.TimeoutExpired:
+        child.send_signal(signal.SIGKILL)
+    child.communicate()
+    return child.returncode == -signal.SIGKILL
+
+
+def live(deployment: Deployment) -> tuple[set[str], dict[str, bytes]]:
+    """What the deployment holds: its runs, and every artifact."""
+    root = deployment.paths.artifacts
+    held = {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
+    return {row.run_id for row in deployment.database.runs()}, held
+
+
+def no_lie(deployment: Deployment) -> list[Snapshot]:
+    """Every snapshot that is listed is whole, by every byte of it."""
+    found = deployment.backup.list()
+    for each in found:
+        assert each.problem == ""
+        for _ in deployment.backup.verify(wanted=each.id, cancel=threading.Event()):
+            pass
+    return found
+
+
+def measured(deployment: Deployment, operation: str, **options: object) -> float:
+    """How long a verb takes here now."""
+    began = time.monotonic()
+    child = worker(deployment, operation, **options)
+    _, said = child.communicate()
+    assert child.returncode == 0, said
+    return time.monotonic() - began
+
+
+def test_create_killed_anywhere(running: Deployment, place: Path) -> None:
+    """Whole or not at all; what is live is as it was; the next one goes on and ends."""
+    before = live(running)
+    seconds = measured(running, "backup.create")
+    shutil.rmtree(place)
+    running.backup.choose(place)
+    ends = [killed(running, "backup.create", CHANCE.uniform(0.1, seconds)) for _ in range(KILLS)]
+    assert any(ends)
+    no_lie(running)
+    left = running.backup.list()
+    measured(running, "backup.create")
+    assert len(no_lie(running)) == len(left) + 1
+    assert not (place / MAKING).exists()
+    promised = snapshots.promised(running.backup.list()[0])
+    assert len(promised) >= ARTIFACTS
+    assert live(running) == before
+
+
+def test_prune_killed_anywhere(running: Deployment, place: Path) -> None:
+    """A snapshot is there whole or it is gone; those that stay are untouched."""
+    made = [snapshots.make(running).id for _ in range(3)]
+    whole = place.with_name("whole")
+    shutil.copytree(place, whole, symlinks=True)
+    going = made[:1]
+    seconds = 0.0
+    for attempt in range(KILLS):
+        shutil.rmtree(place)
+        shutil.copytree(whole, place, symlinks=True)
+        assert {each.id for each in running.backup.list()} == set(made)
+        if not attempt:
+            seconds = measured(running, "backup.prune", ids=going)
+            continue
+        killed(running, "backup.prune", CHANCE.uniform(0.1, seconds), ids=going)
+        held = {each.id for each in no_lie(running)}
+        assert held >= set(made[1:])
+    snapshots.perform(running, "backup.create")  # and whatever was left is no hindrance
+    no_lie(running)
+
+
+def test_restore_killed_anywhere(running: Deployment, place: Path) -> None:
+    """Killed again and again, it goes on and ends; what was there before is in the safety one."""
+    then = snapshots.make(running)
+    runs, held = live(running)
+    with snapshots.client(running, ALICE) as client:
+        experiment = client.get_experiment_by_name("faults").experiment_id
+        late = client.create_run(experiment, run_name="late").info.run_id
+    victim = next(running.paths.artifacts.rglob("7.bin"))
+    victim.write_bytes(b"changed since")
+    kills = 0
+    for _ in range(KILLS):
+        if not killed(running, "backup.restore", CHANCE.uniform(0.3, 6), wanted=then.id):
+            break
+        kills += 1
+        no_lie(running)
+    if restore_journal.read(running.paths) is not None or not kills:
+        measured(running, "backup.restore", wanted=then.id)
+    now, files = live(running)
+    assert now == runs
+    assert files == held
+    safety = [each for each in no_lie(running)
+              if each.manifest and each.manifest.reason == "safety"]  # fmt: skip
+    assert safety
+    assert any(late in {run.run_id for run in running.backup.runs(each)} for each in safety)
+    assert running.stack.status().healthy
+
+
+def flip(path: Path) -> None:
+    """Turn over one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)  # the same inode: whoever shares it has it too
+
+
+@pytest.mark.parametrize("what", ["dump", "artifact", "manifest"])
+def test_a_flipped_bit(running: Deployment, place: Path, what: str) -> None:
+    """It is found, named, never brought back, and never handed on to the next snapshot."""
+    first, second = snapshots.make(running), snapshots.make(running)
+    assert second.manifest is not None
+    assert second.manifest.database is not None
+    name = {
+        "dump": second.manifest.database.file,
+        "artifact": next(str(path.relative_to(second.path)) for path in second.path.rglob("9.bin")),
+        "manifest": "manifest.json",
+    }[what]
+    flip(second.path / name)
+    with pytest.raises(ConsoleError, match=Path(name).name):
+        for _ in running.backup.verify(wanted=str(second.path), cancel=threading.Event()):
+            pass
+    listed = {each.id: each for each in running.backup.list()}
+    if what == "manifest":
+        assert listed[second.id].problem
+    else:
+        assert listed[second.id].state.broken == (name,)
+    if what == "artifact":
+        assert listed[first.id].state.broken == (name,)  # it shares the file
+    else:
+        assert listed[first.id].state.broken == ()
+        with pytest.raises(ConsoleError):
+            running.backup.restore_plan(second.id)
+    third = snapshots.make(running)
+    for _ in running.backup.verify(wanted=third.id, cancel=threading.Event()):
+        pass
+    assert restore_journal.read(running.paths) is None
+
+
+def test_a_place_that_is_too_small(running: Deployment, tmp_path: Path) -> None:
+    """Refused before the first byte."""
+    with machine.small_disk(tmp_path / "disk", "8m") as disk:
+        running.backup.choose(disk / "snapshots")
+        needs = running.backup.needs()
+        assert not needs.enough
+        with pytest.raises(DiskFullError, match="GB"):
+            snapshots.make(running)
+        assert running.backup.list() == []
+
+
+def test_two_at_once(running: Deployment, place: Path) -> None:
+    """The second is told who is at it."""
+    with (
+        running.backup.place.lock.holding("another one"),
+        subprocess.Popen(
+            [sys.executable, "-m", "console.cli.main", "--deployment", str(running.directory),
+             "backup", "create"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as child,
+    ):  # fmt: skip
+        _, said = child.communicate(timeout=60)
+        assert child.returncode == 1
+        assert str(os.getpid()) in said
+    snapshots.make(running)
+    assert len(no_lie(running)) == 1
+
+
+def test_the_clock_set_back(running: Deployment, place: Path) -> None:
+    """The order stays, no snapshot takes the name of another, and it is said."""
+    first = snapshots.make(running)
+    with time_machine.travel(datetime.now(UTC) - timedelta(days=400), tick=True):
+        second = snapshots.make(running)
+        found = running.backup.list()
+        assert [each.id for each in found] == [second.id, first.id]
+        assert any("clock" in each.title for each in running.backup.findings())
+    assert second.id < first.id
+    no_lie(running)
