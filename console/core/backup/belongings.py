@@ -23,6 +23,8 @@ SECRETS = "secrets"
 PASSING = ("run", "logs")
 _SQLITE = b"SQLite format 3\x00"
 _BESIDE_SQLITE = ("-wal", "-shm", "-journal")
+# While a restore goes on, and in the safety snapshot of it (stack/nginx/maintenance.conf).
+_CLOSED = ".maintenance"
 
 
 def names(deployment: Deployment, parts: Collection[Part]) -> Iterator[str]:
@@ -52,7 +54,7 @@ def _is_users(path: Path) -> bool:
 
 def _is_kept(path: Path) -> bool:
     """A file, and not the half of a write or of a SQLite database."""
-    if path.name.endswith((*_BESIDE_SQLITE, ".lock")):
+    if path.name.endswith((*_BESIDE_SQLITE, ".lock")) or path.name == _CLOSED:
         return False
     if path.name.startswith(".") and path.name.endswith(".tmp"):
         return False
