@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import time_machine
 
+from console.core import settings
 from console.core.backup import restore_journal
 from console.core.backup.snapshot import MAKING, Snapshot
 from console.core.deployment import Deployment
@@ -130,23 +131,24 @@ def test_create_killed_anywhere(running: Deployment, place: Path) -> None:
 
 def test_prune_killed_anywhere(running: Deployment, place: Path) -> None:
     """A snapshot is there whole or it is gone; those that stay are untouched."""
-    made = [snapshots.make(running).id for _ in range(3)]
+    settings.edit(running.paths.settings, "backup", {"keep_last": 1})
+    deployment = Deployment.open(str(running.directory))
+    made = [snapshots.make(deployment).id for _ in range(3)]
+    for _ in deployment.backup.verify(wanted="all", cancel=threading.Event()):
+        pass
+    going = [each.id for each in deployment.backup.prune_plan().going]
+    assert sorted(going) == made[:2]
     whole = place.with_name("whole")
     shutil.copytree(place, whole, symlinks=True)
-    going = made[:1]
-    seconds = 0.0
-    for attempt in range(KILLS):
+    seconds = measured(deployment, "backup.prune", ids=going)
+    assert [each.id for each in no_lie(deployment)] == made[2:]
+    for _ in range(KILLS):
         shutil.rmtree(place)
         shutil.copytree(whole, place, symlinks=True)
-        assert {each.id for each in running.backup.list()} == set(made)
-        if not attempt:
-            seconds = measured(running, "backup.prune", ids=going)
-            continue
-        killed(running, "backup.prune", CHANCE.uniform(0.1, seconds), ids=going)
-        held = {each.id for each in no_lie(running)}
-        assert held >= set(made[1:])
-    snapshots.perform(running, "backup.create")  # and whatever was left is no hindrance
-    no_lie(running)
+        killed(deployment, "backup.prune", CHANCE.uniform(0.1, seconds), ids=going)
+        assert {each.id for each in no_lie(deployment)} >= set(made[2:])
+    measured(deployment, "backup.create")  # and whatever was left is no hindrance
+    no_lie(deployment)
 
 
 def test_restore_killed_anywhere(running: Deployment, place: Path) -> None:
