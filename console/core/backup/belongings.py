@@ -83,15 +83,22 @@ def collect(deployment: Deployment, parts: Collection[Part], target: Path) -> di
     modes = {}
     with files.explained(target):
         shutil.rmtree(target, ignore_errors=True)
+        files.make_folder(target)
         for name in names(deployment, parts):
             source, copy = deployment.directory / name, target / name
-            copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with files.explained(source):
+                _folders(deployment.directory, target, Path(name))
                 mode = stat.S_IMODE(source.stat().st_mode)
                 _copy(source, copy)
             copy.chmod(mode)
             modes[name] = f"{mode:04o}"
     return modes
+
+
+def _folders(source: Path, target: Path, name: Path) -> None:
+    """Make the folders of a file as they are: `cp -a` brings back what containers can read."""
+    for folder in reversed(name.parents[:-1]):
+        files.make_folder(target / folder, stat.S_IMODE((source / folder).stat().st_mode) | 0o700)
 
 
 def _copy(source: Path, target: Path) -> None:
