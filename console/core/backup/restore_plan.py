@@ -197,7 +197,7 @@ def _database(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
     revision = deployment.database.revision()
     if dump and dump.revision != revision:
         yield f"the dump's schema {dump.revision} is brought to this MLflow's, {revision}"
-    yield "the database holds exactly what the dump holds then: what was logged since is gone"
+    yield "the database holds what the dump holds and nothing else: what was logged since goes"
 
 
 def _rows(deployment: Deployment) -> Iterator[RunRow]:
@@ -205,11 +205,14 @@ def _rows(deployment: Deployment) -> Iterator[RunRow]:
 
 
 def _came_and_went(what: str, back: int, gone: int, stay: int) -> str:
-    return (
-        f"{plural(back, what)} that {'is' if back == 1 else 'are'} not there now "
-        f"{'comes' if back == 1 else 'come'} back, {gone:,} that came since "
-        f"{'goes' if gone == 1 else 'go'}, {stay:,} as they were then"
-    )
+    said = []
+    if back:
+        said.append(f"{plural(back, what)} {'comes' if back == 1 else 'come'} back")
+    if gone:
+        said.append(f"{plural(gone, what)} that came since {'goes' if gone == 1 else 'go'}")
+    said.append(f"{plural(stay, what)} that {'is' if stay == 1 else 'are'} in both "
+                f"{'is' if stay == 1 else 'are'} what {'it was' if stay == 1 else 'they were'}")  # fmt: skip
+    return ", ".join(said)
 
 
 def _artifacts(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
