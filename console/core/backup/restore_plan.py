@@ -210,8 +210,8 @@ def _came_and_went(what: str, back: int, gone: int, stay: int) -> str:
         said.append(f"{plural(back, what)} {'comes' if back == 1 else 'come'} back")
     if gone:
         said.append(f"{plural(gone, what)} that came since {'goes' if gone == 1 else 'go'}")
-    said.append(f"{plural(stay, what)} that {'is' if stay == 1 else 'are'} in both "
-                f"{'is' if stay == 1 else 'are'} what {'it was' if stay == 1 else 'they were'}")  # fmt: skip
+    kept = "is what it was then" if stay == 1 else "are what they were then"
+    said.append(f"{plural(stay, what)} {kept}")
     return ", ".join(said)
 
 
