@@ -21,8 +21,6 @@ USERS = "htpasswd"
 SECRETS = "secrets"
 # Locks and what is known of running processes; what the services said.
 PASSING = ("run", "logs")
-# Is there while a deployment is restored.
-FLAG = ".maintenance"
 _SQLITE = b"SQLite format 3\x00"
 _BESIDE_SQLITE = ("-wal", "-shm", "-journal")
 # While a restore goes on, and in the safety snapshot of it (stack/nginx/maintenance.conf).
