@@ -1,0 +1,439 @@
+"""The backup area on the command line: real snapshots of a small deployment that does not run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.core.backup.snapshot import PARTS
+from console.core.deployment import Deployment
+from tests.cli.conftest import PROGRAM, Cli, Terminal
+
+HOSTILE = "[red]x[/]\x1b[2J\u202eevil"
+PROMISED = [
+    "id", "label", "created_at", "bytes", "new_bytes", "artifacts", "database", "versions",
+    "verified_at", "drilled_at", "complete", "state",
+]  # fmt: skip
+
+
+# What a dump has to hold beside the tables that the console reads otherwise.
+MORE = """
+    CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY);
+    INSERT INTO alembic_version VALUES ('abc123');
+    CREATE TABLE params (key VARCHAR(250), value VARCHAR(8000), run_uuid VARCHAR(32));
+    CREATE TABLE metrics (key VARCHAR(250), value FLOAT, timestamp BIGINT, run_uuid VARCHAR(32),
+        step BIGINT, is_nan BOOLEAN);
+"""
+
+
+@pytest.fixture(autouse=True)
+def held(database: Path, deployment: Deployment) -> None:
+    """Two experiments, two runs, three artifacts, and somebody's odd names."""
+    for key in ("1/a1/artifacts/model.bin", "1/a1/artifacts/[b]x\x1b[1m", "2/b1/artifacts/gone"):
+        path = deployment.paths.artifacts / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(key)
+    with sqlite3.connect(database) as connection:
+        connection.executescript(MORE)
+        connection.execute("UPDATE runs SET name = ? WHERE run_uuid = 'a1'", [HOSTILE])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "snapshots"
+
+
+@pytest.fixture
+def snapshot(program: Cli, place: Path) -> str:
+    """A first snapshot; its id."""
+    result = program("backup", "create", "--to", str(place), "--json")
+    assert result.code == 0, result.err
+    return str(json.loads(result.out)["id"])
+
+
+def listed(cli: Cli) -> list[dict[str, Any]]:
+    result = cli("backup", "list", "--json")
+    assert result.code == 0, result.err
+    found = json.loads(result.out)
+    assert isinstance(found, list)
+    return found
+
+
+def break_one(place: Path, snapshot: str) -> str:
+    """Flip a bit of an artifact; its name in the snapshot."""
+    name = "artifacts/1/a1/artifacts/model.bin"
+    with (place / snapshot / name).open("r+b") as file:
+        first = file.read(1)
+        file.seek(0)
+        file.write(bytes([first[0] ^ 1]))
+    return name
+
+
+# Making one
+
+
+def test_without_a_place_it_says_how_to_choose_one(program: Cli) -> None:
+    result = program("backup", "create")
+    assert result.code == 2
+    assert "There is no place for snapshots yet" in result.err
+    assert "--to DIR" in result.err
+    result = program("backup", "list")
+    assert (result.code, result.out) == (0, "")
+    assert "`mlflow-console backup create --to DIR` makes one" in result.err
+    assert program("backup", "list", "--json").out == "[]\n"
+
+
+def test_a_snapshot_for_scripts(program: Cli, cli: Cli, place: Path) -> None:
+    result = program("backup", "create", "--to", str(place), "--label", "before upgrade", "--json")
+    assert result.code == 0, result.err
+    made = json.loads(result.out)
+    assert list(made)[: len(PROMISED)] == PROMISED
+    assert listed(cli) == [made]
+    assert (made["label"], made["complete"], made["state"]) == ("before upgrade", True, "ok")
+    assert (made["artifacts"], made["parts"], made["reason"]) == (3, list(PARTS), "asked")
+    assert (made["verified_at"], made["drilled_at"]) == (None, None)
+    assert made["database"]["kind"] == "sqlite"
+    assert (made["database"]["runs"], made["database"]["experiments"]) == (2, 2)
+    assert made["database"]["rows"]["runs"] == 2
+    assert made["bytes"] >= made["new_bytes"] > 0
+    assert made["created_at"].endswith("Z")
+    assert made["path"] == str(place / made["id"])
+    assert json.loads(cli("backup", "list", "--jsonl").out) == made
+    assert json.loads(cli("backup", "show", "before upgrade", "--json").out) == made
+    assert json.loads(cli("backup", "show", made["id"][:10], "--json").out) == made
+    assert json.loads(cli("backup", "show", made["path"], "--json").out) == made
+
+
+def test_a_part_is_marked_as_one(program: Cli, cli: Cli, place: Path) -> None:
+    result = program("backup", "create", "--to", str(place), "--only", "users,database")
+    assert result.code == 0, result.err
+    [made] = listed(cli)
+    assert (made["complete"], made["parts"]) == (False, ["database", "users"])
+    assert made["artifacts"] is None
+    assert "only database, users" in cli("backup", "list").out
+    result = program("backup", "create", "--only", "database,nonsense")
+    assert result.code == 2
+    assert "nonsense is no part of a snapshot" in result.err
+
+
+def test_the_place_is_asked_for_on_a_terminal(
+    terminal: Callable[..., Terminal], cli: Cli, place: Path
+) -> None:
+    there = terminal("backup", "create")
+    there.expect("Where shall the snapshots be?")
+    there.type("\n")
+    assert there.close() == 130
+    assert "Nothing was changed" in there.seen
+    there = terminal("backup", "create")
+    there.expect("Folder:")
+    there.type(f"{place}\n")
+    assert there.close() == 0, there.seen
+    assert f"Snapshots go to {place}" in there.seen
+    assert "It needs at most" in there.seen
+    assert "are free" in there.seen
+    assert "backup drill` proves that it restores" in there.seen
+    assert len(listed(cli)) == 1
+
+
+def test_another_place(program: Cli, cli: Cli, snapshot: str, tmp_path: Path) -> None:
+    result = program("backup", "create", "--to", str(tmp_path / "other"))
+    assert result.code == 0, result.err
+    assert f"Those in {tmp_path / 'snapshots'} stay there" in result.err
+    [made] = listed(cli)
+    assert Path(made["path"]).parent == tmp_path / "other"
+
+
+def test_a_place_that_cannot_be_one(program: Cli, deployment: Deployment) -> None:
+    result = program("backup", "create", "--to", str(deployment.paths.artifacts))
+    assert result.code in (1, 2)
+    assert result.err.startswith("Error: ")
+    assert deployment.settings.backup.place == ""
+    assert listed(program) == []
+
+
+def test_read_only_makes_nothing(program: Cli, snapshot: str, place: Path) -> None:
+    for arguments in (
+        ["create"], ["create", "--to", str(place / "x")], ["verify"], ["drill"], ["prune"],
+        ["restore", snapshot], ["restore", snapshot, "--run", "a1"], ["unlock"],
+        ["restore", str(place / snapshot), "--into", str(place.parent / "new")],
+        ["schedule", "03:00"], ["schedule", "off"],
+    ):  # fmt: skip
+        result = program("--read-only", "backup", *arguments)
+        assert (result.code, "read-only (--read-only)" in result.err) == (1, True), arguments
+    assert not (place.parent / "new").exists()
+    for arguments in (
+        ["list"], ["show", snapshot], ["find", "a1"], ["diff", snapshot, snapshot],
+        ["prune", "--dry-run"], ["schedule"],
+    ):  # fmt: skip
+        result = program("--read-only", "backup", *arguments)
+        assert result.code == 0, (arguments, result.err)
+
+
+# Looking
+
+
+def test_the_list(cli: Cli, snapshot: str) -> None:
+    head, row = cli("backup", "list").out.splitlines()
+    assert head.split() == [
+        "SNAPSHOT", "LABEL", "AGE", "SIZE", "NEW", "OBJECTS", "RUNS", "VERIFIED", "DRILLED",
+        "STATE",
+    ]  # fmt: skip
+    assert row.startswith(snapshot)
+    assert row.split()[-5:] == ["3", "2", "-", "-", "ok"]
+
+
+def test_one_snapshot(cli: Cli, snapshot: str, deployment: Deployment) -> None:
+    out = cli("backup", "show", "latest").out
+    assert f"folder     {deployment.settings.backup.place or ''}" in out or "folder" in out
+    assert "holds      database, artifacts, users, settings\n" in out
+    assert "2 experiments, 2 runs" in out
+    assert "3 objects" in out
+    result = cli("backup", "show", "19991231")
+    assert result.code == 1
+    assert "`mlflow-console backup list` shows them" in result.err
+
+
+def test_what_is_in_it(cli: Cli, snapshot: str) -> None:
+    out = cli("backup", "show", snapshot, "--experiments").out
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [["1", "alpha"], ["2", "beta"]]
+    assert "deleted" in out
+    experiments = json.loads(cli("backup", "show", snapshot, "--experiments", "--json").out)
+    assert [each["name"] for each in experiments] == ["alpha", "beta"]
+    out = cli("backup", "show", snapshot, "--runs").out
+    assert "[red]x[/]�evil" in out
+    assert "\x1b" not in out
+    runs = json.loads(cli("backup", "show", snapshot, "--runs", "--json").out)
+    assert [each["run_id"] for each in runs] == ["a1", "b1"]
+    assert runs[0]["name"] == HOSTILE
+    assert runs[0]["started_at"] == "2023-11-14T22:13:20Z"
+    raw = cli("backup", "show", snapshot, "--runs", "--jsonl").out
+    assert [json.loads(line) for line in raw.splitlines()] == runs
+    assert "\x1b" not in raw
+    assert "\u202e" not in raw
+    one = cli("backup", "show", snapshot, "--runs", "--experiment", "2", "--jsonl").out
+    assert json.loads(one)["run_id"] == "b1"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--runs", "--experiments"], ["--experiment", "1"], ["--json", "--jsonl"]],
+    ids=" ".join,
+)
+def test_show_of_what_cannot_be_meant(cli: Cli, snapshot: str, arguments: list[str]) -> None:
+    assert cli("backup", "show", snapshot, *arguments).code == 2
+
+
+def test_a_hundred_thousand_runs_stream(program: Cli, database: Path, place: Path) -> None:
+    many = 100_000
+    with sqlite3.connect(database) as connection:
+        connection.executemany(
+            "INSERT INTO runs VALUES (?, ?, 'ada', 'FINISHED', 1700000000000, 'active', 1)",
+            ((f"{number:032x}", f"run {number}") for number in range(many)),
+        )
+    result = program("backup", "create", "--to", str(place), "--only", "database")
+    assert result.code == 0, result.err
+    script = (
+        "import resource, sys; from console.cli.main import main; code = main(sys.argv[1:]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr);sys.exit(code)"
+    )
+    words = ["backup", "show", "latest", "--runs", "--jsonl"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, check=True, text=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == many + 2
+    assert json.loads(lines[7])["run_id"] == f"{7:032x}"
+    assert int(done.stderr.splitlines()[-1]) < 150_000  # kB
+    reader = subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, text=True)
+    assert reader.stdout is not None
+    assert json.loads(reader.stdout.readline())["run_id"] == "0" * 32
+    reader.stdout.close()  # as `head` does
+    assert reader.wait(60) == 0
+
+
+def test_which_hold_a_run(cli: Cli, snapshot: str) -> None:
+    row = cli("backup", "find", "a1").out.splitlines()[1]
+    assert row.startswith(snapshot)
+    assert "alpha" in row
+    assert "\x1b" not in row
+    [found] = json.loads(cli("backup", "find", "a", "--json").out)
+    assert found["snapshot"] == snapshot
+    assert (found["run"]["run_id"], found["experiment"]) == ("a1", "alpha")
+    result = cli("backup", "find", "no such run \x1b[2J")
+    assert (result.code, result.out) == (0, "")
+    assert result.err == "No snapshot holds a run no such run .\n"
+    assert cli("backup", "find", "nothing", "--json").out == "[]\n"
+
+
+def test_what_changed(program: Cli, cli: Cli, snapshot: str, deployment: Deployment) -> None:
+    assert "runs: the same" in cli("backup", "diff", snapshot, "latest").out
+    with sqlite3.connect(deployment.paths.database) as connection:
+        connection.execute(
+            "INSERT INTO runs VALUES ('c1', 'new', 'ada', 'RUNNING', 1700000000000, 'active', 1)"
+        )
+    (deployment.paths.artifacts / "1/a1/artifacts/model.bin").write_text("another one")
+    (deployment.paths.artifacts / "2/b1/artifacts/gone").unlink()
+    cli("users", "remove", "alice", "--yes")
+    assert program("backup", "create").code == 0
+    out = cli("backup", "diff", snapshot, "latest").out
+    assert "runs: 1 came" in out
+    assert "artifacts: 1 went (19 B), 1 changed (11 B)" in out
+    assert "users: 1 went" in out
+    found = json.loads(cli("backup", "diff", snapshot, "latest", "--json").out)
+    assert found["runs"]["items"] == [
+        {"what": "came", "id": "c1", "name": "new", "detail": ""},
+    ]
+    assert (found["older"], found["artifacts"]["went"]) == (snapshot, 1)
+
+
+# Proof
+
+
+def test_verify(program: Cli, cli: Cli, snapshot: str, place: Path) -> None:
+    result = program("backup", "verify")
+    assert (result.code, result.out) == (0, "")
+    assert f"{snapshot}: every byte is as it was written" in result.err
+    [known] = listed(cli)
+    assert known["verified_at"] is not None
+    name = break_one(place, snapshot)
+    assert program("backup", "create").code == 0  # shares what is not broken
+    result = program("backup", "verify", "all", "--json")
+    assert result.code == 1
+    assert f"{snapshot}: {name} is broken" in result.err
+    found = {each["id"]: each for each in json.loads(result.out)}
+    assert found[snapshot]["state"] == "broken"
+    assert (found[snapshot]["broken"], found[snapshot]["broken_count"]) == ([name], 1)
+    assert "broken: 1 file" in cli("backup", "list").out
+    assert program("backup", "verify", "no-such").code == 1
+
+
+def test_an_unreadable_one_is_listed_as_such(program: Cli, snapshot: str, place: Path) -> None:
+    (place / snapshot / "manifest.json").write_text("{\x1b[2J")
+    [found] = listed(program)
+    assert (found["id"], found["state"]) == (snapshot, "unreadable")
+    assert (found["bytes"], found["database"], found["created_at"]) == (None, None, None)
+    assert found["problem"]
+    out = program("backup", "list").out
+    assert snapshot in out
+    assert "\x1b" not in out
+
+
+# Restoring
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--only", "database", "--into", "x"], ["--into", "x", "--run", "a1"],
+        ["--dry-run", "--into", "x"], ["--dry-run", "--run", "a1"], ["--json"],
+        ["--only", "nonsense"], ["--only", "settings", "--dry-run"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_restores_that_cannot_be_meant(cli: Cli, snapshot: str, arguments: list[str]) -> None:
+    assert cli("backup", "restore", snapshot, *arguments).code == 2
+
+
+def test_the_plan(cli: Cli, snapshot: str, database: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("DELETE FROM runs WHERE run_uuid = 'b1'")
+    result = cli("backup", "restore", snapshot, "--dry-run")
+    assert result.code == 0, result.err
+    assert "1 run comes back" in result.out
+    plan = json.loads(cli("backup", "restore", snapshot, "--dry-run", "--json").out)
+    assert list(plan) == ["snapshot", "parts", "lines", "warnings", "needed_bytes", "free_bytes"]
+    assert (plan["snapshot"], plan["parts"]) == (snapshot, ["database", "artifacts", "users"])
+
+
+def test_restoring_asks_in_any_case(
+    program: Cli, terminal: Callable[..., Terminal], snapshot: str, at_work: None
+) -> None:
+    result = program("backup", "restore", snapshot)
+    assert result.code == 2
+    assert "safety snapshot" in result.err
+    assert "run long one of ada in alpha is RUNNING" in result.err
+    assert "--yes" in result.err
+    there = terminal("backup", "restore", snapshot)
+    there.expect("[y/N]")
+    there.type("\n")
+    assert there.close() == 130
+    assert "Nothing was changed" in there.seen
+    assert len(listed(program)) == 1  # no safety snapshot either
+
+
+def test_a_new_deployment_needs_none(
+    program: Cli, snapshot: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_CONSOLE_DEPLOYMENT")
+    monkeypatch.chdir(tmp_path)
+    result = program("backup", "restore", "latest", "--into", str(tmp_path / "new"))
+    assert result.code in (1, 2)
+    assert not (tmp_path / "new").exists()
+    result = program("backup", "show", str(place / snapshot), "--runs", "--jsonl")
+    assert (result.code, len(result.out.splitlines())) == (0, 2)
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "something").touch()
+    result = program("backup", "restore", str(place / snapshot), "--into", str(tmp_path / "used"))
+    assert result.code == 1
+    assert "is not empty" in result.err
+
+
+# Keeping
+
+
+def test_prune(program: Cli, cli: Cli, snapshot: str) -> None:
+    assert program("backup", "create", "--label", "keep 0").code == 0
+    result = program("backup", "prune")
+    assert result.code == 0
+    assert "the rules keep every snapshot" in result.err
+    for number in (1, 2):
+        assert program("backup", "create", "--label", f"keep {number}").code == 0
+    plan = json.loads(cli("backup", "prune", "--dry-run", "--json").out)
+    assert [each["id"] for each in plan["going"]] == [snapshot]
+    assert len(plan["staying"]) == 3
+    assert any("pinned as keep 2" in each["reasons"] for each in plan["staying"])
+    out = cli("backup", "prune", "--dry-run").out
+    assert f"{snapshot}  yes" in out
+    assert "pinned as keep 0" in out
+    result = program("backup", "prune")
+    assert result.code == 2
+    assert f"{snapshot}: no rule keeps it" in result.err
+    assert len(listed(cli)) == 4
+    result = program("backup", "prune", "--yes")
+    assert result.code == 0, result.err
+    assert [each["label"] for each in listed(cli)] == ["keep 2", "keep 1", "keep 0"]
+    assert cli("backup", "prune", "--json").code == 2
+
+
+def test_what_a_killed_prune_left_goes(program: Cli, snapshot: str, place: Path) -> None:
+    shutil.copytree(place / snapshot, place / ".pruning-20200101-000000")
+    result = program("backup", "prune")
+    assert result.code == 0, result.err
+    assert [each["id"] for each in listed(program)] == [snapshot]
+    assert not (place / ".pruning-20200101-000000").exists()
+
+
+def test_the_lock(program: Cli, snapshot: str, deployment: Deployment) -> None:
+    result = program("backup", "unlock")
+    assert (result.code, result.err) == (0, "Nobody holds the lock.\n")
+    with deployment_again(deployment).backup.place.lock.holding("a test"):
+        result = program("backup", "unlock")
+        assert result.code == 1
+        assert f"process {os.getpid()}" in result.err
+        result = program("backup", "create")
+        assert result.code == 1
+        assert "a test" in result.err
+
+
+def deployment_again(deployment: Deployment) -> Deployment:
+    """As its settings are now."""
+    return Deployment.open(str(deployment.directory))
