@@ -183,7 +183,7 @@ def test_on_another_machine_it_has_to_be_chosen_again(
 
 def test_a_disk_that_is_not_mounted(deployment: Deployment, chosen: Path) -> None:
     (chosen / MARKER).unlink()
-    with pytest.raises(ConsoleError, match="its .* is missing") as caught:
+    with pytest.raises(ConsoleError, match=r"its place\.json is missing") as caught:
         deployment.backup.list()
     assert "Mount its disk" in caught.value.hint
     for leftover in chosen.iterdir():

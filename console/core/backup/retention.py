@@ -116,7 +116,7 @@ def _kept(
         for each, why in _by_rules(settings, several):
             if why not in kept.setdefault(each.id, []):
                 kept[each.id].append(why)
-    for each, why in _always(usable):
+    for each, why in _always(usable, sound):
         kept.setdefault(each.id, []).append(why)
     for each, why in _newest_of_parts(usable):
         kept.setdefault(each.id, [why])
@@ -200,16 +200,21 @@ def _period(snapshot: Snapshot, form: str) -> str:
     return made.created_at.astimezone(UTC).strftime(form) if made else ""
 
 
-def _always(usable: Sequence[Snapshot]) -> Iterator[tuple[Snapshot, str]]:
+def _always(
+    usable: Sequence[Snapshot], sound: Sequence[Snapshot]
+) -> Iterator[tuple[Snapshot, str]]:
     """What no setting lets go."""
     for each in usable:
         if each.manifest and each.manifest.label:
             yield each, f"pinned as {each.manifest.label}"
     for what, proven in (("verified", _verified), ("drilled", _drilled)):
         known = [each for each in usable if proven(each)]
-        unharmed = [each for each in known if not each.state.broken_count] or known
-        latest = max(known, key=proven, default=None)
-        for each in {id(each): each for each in (*unharmed[:1], latest) if each}.values():
+        last = [
+            *[each for each in sound if proven(each)][:1],
+            *[each for each in known if not each.state.broken_count][:1],
+            *sorted(known, key=proven)[-1:],
+        ]
+        for each in {each.id: each for each in last}.values():
             yield each, f"the last one that was {what}"
     if len(usable) == 1:
         yield usable[0], "the only one"
