@@ -22,6 +22,7 @@ from textual.signal import Signal
 from console.core.text import clean
 from console.tui import calls, themes
 from console.tui.areas import AREAS, HOME, area_of
+from console.tui.backups import Backups
 from console.tui.caller import Caller, Listener
 from console.tui.messages import Delivery, Live, Session
 from console.tui.modals.modal import Modal
@@ -104,6 +105,7 @@ class ConsoleApp(App[int], Caller):
         self._examined: frozenset[object] | None = None
         self.status_changed: Signal[Live[Status]] = Signal(self, "status")
         self.usage_changed: Signal[Live[Usage]] = Signal(self, "usage")
+        self.backups = Backups(self)
         self.statistics = Statistics()
         self.statistics_changed: Signal[Statistics] = Signal(self, "statistics")
         self._measured: Stream[list[Sample]] | None = None
@@ -202,6 +204,7 @@ class ConsoleApp(App[int], Caller):
                 partial(told, self._status_seen), partial(told, self._status_failed)
             )
             self.ask(self.deployment.stack.current, self._going_on, self._status_failed, "action")
+            self.backups.look()
 
     def measure(self, wanted: bool) -> None:
         """Read the statistics of the services while a screen that shows them is seen."""

@@ -39,6 +39,7 @@ AREAS = (
     Area("users", "3", "Users", "UsersScreen", ("users",)),
     Area("experiments", "4", "Experiments", "ExperimentsScreen", ("experiments", "runs")),
     Area("storage", "5", "Storage", "StorageScreen", ("storage",)),
+    Area("backup", "7", "Backup", "BackupScreen", ("backup",)),
     Area("doctor", "8", "Doctor", "DoctorScreen", ("doctor",)),
 )
 HOME = AREAS[0]

@@ -53,6 +53,7 @@ from console.core.users.user import User
 from console.core.users.verify import Verdict
 from console.tui.app import ConsoleApp, OpenedApp
 from console.tui.messages import Session
+from tests.tui.fake_backup import FakeBackup
 
 if TYPE_CHECKING:
     from console.core.register import Known
@@ -520,12 +521,16 @@ class Fake:
     runs: FakeRuns = field(default_factory=FakeRuns)
     storage: FakeStorage = field(default_factory=FakeStorage)
     doctor: FakeDoctor = field(default_factory=FakeDoctor)
+    backup: FakeBackup = field(default_factory=FakeBackup)
     read_only: str = ""
     keys: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     name: str = "lab"
     settings: SimpleNamespace = field(default_factory=lambda: _settings("embedded"))
     driver: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(host_names=()))
+
+    def __post_init__(self) -> None:
+        self.settings.backup = self.backup.settings
 
     @classmethod
     def compose(cls, now: Status | None = None) -> Fake:

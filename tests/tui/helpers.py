@@ -29,6 +29,14 @@ async def opened(
         yield app, pilot
 
 
+@asynccontextmanager
+async def opened_busy(fake: Fake, size: tuple[int, int] = SMALL) -> AsyncIterator[ConsoleApp]:
+    """The console in which something goes on, so that it never settles."""
+    app = fake.app()
+    async with app.run_test(size=size, notifications=True):
+        yield app
+
+
 async def settle(pilot: Pilot[int]) -> None:
     """Wait until nothing is being read and everything that came is shown."""
     for _ in range(6):

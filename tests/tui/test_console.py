@@ -25,6 +25,10 @@ from console.tui.messages import Session
 from console.tui.modals.confirm import ConfirmModal
 from console.tui.modals.help import HelpModal
 from console.tui.modals.user_form import UserFormModal
+from console.tui.screens.backup import BackupScreen
+from console.tui.screens.backup_browse import BrowseScreen
+from console.tui.screens.backup_compare import CompareScreen
+from console.tui.screens.backup_found import FoundScreen
 from console.tui.screens.chooser import ChooserScreen
 from console.tui.screens.doctor import DoctorScreen
 from console.tui.screens.experiments import ExperimentsScreen
@@ -43,7 +47,7 @@ from tests.tui.helpers import opened, press, said, settle, table, toasts
 
 SCREENS: tuple[type[AreaScreen], ...] = (
     HomeScreen, StackScreen, LogsScreen, UsersScreen, ActivityScreen, ExperimentsScreen, RunScreen,
-    StorageScreen, DoctorScreen,
+    StorageScreen, BackupScreen, BrowseScreen, CompareScreen, FoundScreen, DoctorScreen,
 )  # fmt: skip
 
 
@@ -90,7 +94,7 @@ async def test_the_same_id_has_the_same_key_everywhere() -> None:
     assert [each for each, used in keys.items() if len(used) > 1] == []
 
 
-@pytest.mark.parametrize("keys", [("3",), ("4",), ("3", "w")])
+@pytest.mark.parametrize("keys", [("3",), ("4",), ("3", "w"), ("7", "enter"), ("7", "c")])
 async def test_escape_on_the_rows_takes_the_filter_away(keys: tuple[str, ...]) -> None:
     async with opened(Fake()) as (app, pilot):
         await press(pilot, *keys)

@@ -12,6 +12,7 @@ from textual.widgets import Input
 from console.core import engine
 from console.core import format as fmt
 from console.core.errors import UnreachableError
+from console.core.pace import Pace
 from console.core.progress import Progress
 from console.core.stack.driver import LogLine
 from console.tui.app import ConsoleApp
@@ -26,6 +27,7 @@ from tests.tui.fake import (
     logged,
     stopped,
 )
+from tests.tui.fake_backup import action, ill_backup, surplus, unplaced
 from tests.tui.helpers import LARGE, SMALL, press, settle
 
 Compare = Callable[..., bool]
@@ -60,6 +62,20 @@ PICTURES: dict[str, tuple[Callable[[], Fake], tuple[str, ...]]] = {
     "run": (Fake, ("4", "enter", "enter")),
     "storage": (Fake, ("5",)),
     "storage-runs": (Fake, ("5", "enter")),
+    "backup": (Fake, ("7",)),
+    "backup-details": (Fake, ("7", "i")),
+    "backup-browse": (Fake, ("7", "enter")),
+    "backup-runs": (Fake, ("7", "enter", "enter", "j", "space")),
+    "backup-restore": (Fake, ("7", "o")),
+    "backup-prune": (lambda: Fake(backup=surplus()), ("7", "p")),
+    "backup-compare": (Fake, ("7", "c")),
+    "backup-found": (Fake, ("7", "slash", *"calm-deer-7", "enter")),
+    "backup-label": (Fake, ("7", "n")),
+    "backup-place": (lambda: Fake(backup=unplaced()), ("7", "b")),
+    "backup-first": (lambda: Fake(backup=unplaced()), ("7", "b", "enter")),
+    "backup-none": (lambda: Fake(backup=unplaced()), ("7",)),
+    "backup-none-home": (lambda: Fake(backup=unplaced()), ()),
+    "backup-ill": (lambda: Fake(backup=ill_backup()), ("7", "G", "k")),
     "doctor": (Fake, ("8",)),
     "help": (Fake, ("5", "question_mark")),
     "compose-home": (Fake.compose, ()),
@@ -155,3 +171,34 @@ def test_coming_up(
         await pilot.pause(0.5)
 
     assert snap_compare(app, terminal_size=size, run_before=go)
+
+
+COPYING = [
+    Progress("looking at the deployment"), Progress("dumping", 214_000_000, None, "bytes"),
+    Progress("copying 41,220 of 98,140 artifacts", 3_900_000_000, 12_100_000_000, "bytes"),
+]  # fmt: skip
+RESTORING = [
+    Progress("safety snapshot 20261123-140209: 4,223 runs; 12 GB, 120 MB of them new"),
+    Progress("stopping the tracking server"), Progress("loading the database"),
+    Progress("writing artifacts", 92_000_000, 214_000_000, "bytes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x45"])
+@pytest.mark.parametrize("name", ["create", "restore", "home"])
+def test_backup_going_on(
+    name: str, size: tuple[int, int], snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "add", lambda *_: 92_000_000.0)
+    fake = Fake()
+    fake.backup.reports = RESTORING if name == "restore" else COPYING
+    fake.backup.block = threading.Event()
+    fake.backup.going_on = action("backup.restore" if name == "restore" else "backup.create")
+
+    async def go(pilot: Pilot[int]) -> None:
+        await pilot.pause(1)
+        if name != "home":
+            await pilot.press("7")
+            await pilot.pause(1)
+
+    assert snap_compare(fake.app(), terminal_size=size, run_before=go)

@@ -27,6 +27,7 @@ class ConfirmModal(Modal[bool]):
         learn: Asked on a thread for further lines, for instance who is at work.
     """
 
+    LOOKING: ClassVar[str] = "Looking who is at work…"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,right", "other", "Other answer", show=False, id="confirm.other",
                 tooltip="The other answer"),
@@ -48,7 +49,7 @@ class ConfirmModal(Modal[bool]):
         with VerticalScroll(classes="dialog-text", can_focus=False):
             yield Facts("\n".join(self.lines), id="lines")
             if self.learn is not None:
-                yield Facts(("Looking who is at work…", "dim"), id="learnt")
+                yield Facts((self.LOOKING, "dim"), id="learnt")
         with Horizontal(classes="buttons"):
             yield Button("Leave it", id="no", compact=True)
             yield Button(self.does, id="yes", compact=True)

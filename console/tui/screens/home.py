@@ -20,19 +20,21 @@ from console.core.storage.service import Usage
 from console.core.text import clean
 from console.core.users.user import User
 from console.tui.area import WIDE, AreaScreen
+from console.tui.backups import Doing
 from console.tui.messages import Live
 from console.tui.statistics import Statistics
 from console.tui.widgets import state
 from console.tui.widgets.facts import Facts, Part
 from console.tui.widgets.table import Cell, Column, Row, Table, fit, pad
 
-# Everything on the screen but the services: header, the lines between, users, what needs
+# Everything on the screen but the services: header, the lines between, backup, what needs
 # attention, keys. The services get the rest, so that they never push anything off.
-OTHER_LINES = 15
+OTHER_LINES = 16
 # The columns of a service after its name, and how long that may get before it is cut.
 STATE, CPU, MEMORY, ADDRESS, NAME = 11, 6, 9, 24, 17
 # Two minutes of CPU; on 80 columns there is room where the names are short.
 SPARK, WIDE_SPARK, NARROW_NAME = 6, 12, 9
+BACKUP_LINES = 3
 
 
 class HomeScreen(AreaScreen):
@@ -50,6 +52,7 @@ class HomeScreen(AreaScreen):
         super().__init__()
         self.findings: dict[str, Finding] = {}
         self._was_up: bool | None = None
+        self._backups: tuple[list[list[Part]], list[list[Part]]] | None = None
 
     def compose_area(self) -> Iterable[Widget]:
         yield Facts(("○ ", "dim"), "Looking…", id="verdict")
@@ -57,8 +60,9 @@ class HomeScreen(AreaScreen):
             yield Facts(("Services", "bold"), id="services", classes="section left")
             yield Facts(("Storage", "bold"), id="storage", classes="section")
         with Horizontal(classes="row"):
-            yield Facts(("Users", "bold"), id="users", classes="section left")
+            yield Facts(("Users", "bold"), id="users", classes="section")
             yield Facts(("Experiments", "bold"), id="experiments", classes="section")
+            yield Facts(("Backup", "bold"), id="backup", classes="section")
         yield Facts(("Needs attention", "bold"), id="needs")
         yield Table((Column("", 1), Column("", 50, 160)), id="findings", header=False)
 
@@ -69,6 +73,7 @@ class HomeScreen(AreaScreen):
             self, lambda _: self.show_status(self.console.status)
         )
         self.console.statistics_changed.subscribe(self, self._show_statistics)
+        self.console.backups.changed.subscribe(self, self._backup_goes_on)
         self.show_status(self.console.status)
         self.show_usage(self.console.usage)
 
@@ -78,11 +83,13 @@ class HomeScreen(AreaScreen):
     def on_screen_resume(self) -> None:
         self.console.measure(True)
         self._count_users()
+        self._look_at_backups()
         if self._was_up:
             self._count_experiments()
 
     def on_resize(self) -> None:
         self.show_status(self.console.status)
+        self._show_backups()
 
     # Status
 
@@ -243,6 +250,41 @@ class HomeScreen(AreaScreen):
             parts.append((f"\nlast activity {fmt.when(totals.last)}", "dim"))
         self.query_one("#experiments", Facts).show(*parts)
 
+    def _look_at_backups(self) -> None:
+        deployment = self.deployment
+
+        def work() -> tuple[list[list[Part]], list[list[Part]]]:
+            from console.tui.screens.home_backup import glance  # noqa: PLC0415  # on the thread
+
+            return glance(deployment)
+
+        self.ask(
+            work, self._looked_at_backups,
+            lambda error: self._unknown("backup", "Backup", error), group="backup",
+        )  # fmt: skip
+
+    def _looked_at_backups(self, found: tuple[list[list[Part]], list[list[Part]]]) -> None:
+        self._backups = found
+        self._show_backups()
+
+    def _show_backups(self) -> None:
+        """Show the newest ones, or what is being done to them: that it is, not how far it is."""
+        if self._backups is None:
+            return
+        doing = self.console.backups.doing
+        going_on: list[list[Part]] = [[("○ ", "accent"), doing.words.doing]] if doing else []
+        lines = self._backups[self.size.width >= WIDE]
+        parts: list[Part] = [("Backup", "bold")]
+        for line in [*going_on, *lines][:BACKUP_LINES]:
+            parts += ["\n", *line]
+        self.query_one("#backup", Facts).show(*parts)
+
+    def _backup_goes_on(self, doing: Doing | None) -> None:
+        if doing is None and self.is_current:
+            self._look_at_backups()
+        else:
+            self._show_backups()
+
     def show_usage(self, live: Live[Usage]) -> None:
         if live.error is not None:
             self._unknown("storage", "Storage", live.error)
@@ -287,6 +329,7 @@ class HomeScreen(AreaScreen):
         self.console.examine()
         self._count_users()
         self._count_experiments()
+        self._look_at_backups()
 
     def action_up(self) -> None:
         self.console.bring_up()
