@@ -279,7 +279,7 @@ def pipe(
     *,
     named: str,
     listen: Callable[[str], bool] | None = None,
-    ending: Callable[[], None] | None = None,
+    ended: Callable[[], None] | None = None,
 ) -> Iterator[bytes]:
     """Run a docker command in a folder, as `pipes.stream` does it, and yield what it writes.
 
@@ -291,12 +291,12 @@ def pipe(
         cancel: Ends it.
         named: What runs in the end.
         listen: Is given each line of stderr.
-        ending: Called before it is ended.
+        ended: Called when it was ended early.
     """
     check_command()
     yield from pipes.stream(
         ["docker", *arguments], _environment(env), feed, cancel, directory=directory, named=named,
-        listen=listen, ending=ending,
+        listen=listen, ended=ended,
     )  # fmt: skip
 
 

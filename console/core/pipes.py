@@ -32,7 +32,7 @@ def stream(
     directory: Path | None = None,
     named: str = "",
     listen: Callable[[str], bool] | None = None,
-    ending: Callable[[], None] | None = None,
+    ended: Callable[[], None] | None = None,
 ) -> Iterator[bytes]:
     """Run a child and yield what it writes to stdout, in pieces of at most 64 kB.
 
@@ -47,8 +47,7 @@ def stream(
         directory: Its working directory.
         named: What the program is called in sentences, when not as its first word.
         listen: Is given each line of stderr; those that it takes (True) are no part of an error.
-        ending: Called before it is ended while it may still run, to end what it has started
-            elsewhere.
+        ended: Called when it was ended early, to end what it has started elsewhere.
 
     Raises:
         CancelledError: `cancel` was set.
@@ -63,7 +62,7 @@ def stream(
         )  # fmt: skip
     except OSError as error:
         raise ConsoleError(f"{argv[0]} cannot be started: {error.strerror}") from error
-    running = _Running(child, cancel, listen, ending)
+    running = _Running(child, cancel, listen, ended)
     running.start(feed)
     try:
         yield from running.pieces()
@@ -75,10 +74,10 @@ def stream(
     if running.failure is not None:
         raise running.failure
     if code != 0:
-        raise ConsoleError(running.last_line or f"{named or Path(argv[0]).name} {_ended(code)}")
+        raise ConsoleError(running.last_line or f"{named or Path(argv[0]).name} {_how(code)}")
 
 
-def _ended(code: int) -> str:
+def _how(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
 
 
@@ -87,12 +86,12 @@ class _Running:
 
     def __init__(
         self, child: subprocess.Popen[bytes], cancel: threading.Event,
-        listen: Callable[[str], bool] | None, ending: Callable[[], None] | None,
+        listen: Callable[[str], bool] | None, ended: Callable[[], None] | None,
     ) -> None:  # fmt: skip
         self._child = child
         self._cancel = cancel
         self._listen = listen
-        self._ending = ending
+        self._ended = ended
         self._tail: list[str] = []
         self._read = threading.Event()
         self._once = threading.Lock()
@@ -148,11 +147,10 @@ class _Running:
         with self._once:
             if self._child.returncode is not None:
                 return
-            ending, self._ending = self._ending, None
-            if ending is not None:
-                with contextlib.suppress(ConsoleError):
-                    ending()
             process.end(self._child)
+            if self._ended is not None:
+                with contextlib.suppress(ConsoleError):
+                    self._ended()
 
     def _watch(self) -> None:
         """End the child when cancelled, or when what it shall be fed cannot be had."""

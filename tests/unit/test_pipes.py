@@ -138,7 +138,11 @@ def test_a_cancelled_child_is_ended_with_what_it_has_started(tmp_path: Path) -> 
     cancel, asked = threading.Event(), []
     endless = iter(lambda: b"x" * 65536, b"")
     pieces = pipes.stream(
-        children(tmp_path), ENV, endless, cancel, ending=lambda: asked.append(cancel.is_set())
+        children(tmp_path),
+        ENV,
+        endless,
+        cancel,
+        ended=lambda: asked.append(ended(tmp_path / "outer")),
     )
     next(pieces)
     cancel.set()
@@ -151,14 +155,18 @@ def test_a_cancelled_child_is_ended_with_what_it_has_started(tmp_path: Path) -> 
 
 
 def test_a_child_that_is_left_early_is_ended(tmp_path: Path) -> None:
-    asked: list[int] = []
+    asked: list[bool] = []
     endless = iter(lambda: b"x" * 65536, b"")
     pieces = pipes.stream(
-        children(tmp_path), ENV, endless, threading.Event(), ending=lambda: asked.append(1)
+        children(tmp_path),
+        ENV,
+        endless,
+        threading.Event(),
+        ended=lambda: asked.append(ended(tmp_path / "outer")),
     )
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]  # it is a generator
-    assert asked == [1]
+    assert asked == [True]
     assert ended(tmp_path / "outer")
     wait_until(lambda: ended(tmp_path / "inner"))
     assert threads() == []

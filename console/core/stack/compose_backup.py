@@ -17,10 +17,11 @@ from console.core.stack.driver import Role
 from console.core.text import clean
 
 # Whoever lets go of `docker compose exec` leaves the program running in the container. So it says
-# its number first; it is the leader of a session of its own.
+# its number first; it is the leader of a session of its own. It is ended after who reads from it:
+# an engine that cannot hand out what an ended program wrote (20.10) does nothing else there
+# meanwhile, not even the checks of the container's health.
 NUMBERED = 'echo "number $$" >&2; exec "$@"'
-END = 'kill -TERM -- "-$1"; for _ in 1 2 3 4 5; do kill -0 -- "-$1" || exit 0; sleep 1; done; ' \
-      'kill -KILL -- "-$1"'  # fmt: skip
+END = 'kill -s TERM -- "-$1"; sleep 1; kill -s KILL -- "-$1"'
 # What tells a version, and what of its answer is one.
 NUMBERS = r"\d+\.\d+[\w.-]*"
 ASK: dict[Role, tuple[tuple[str, ...], str]] = {
@@ -65,7 +66,7 @@ def pipe(
     names = [word for name in env for word in ("--env", name)]
     command = ["compose", "exec", "--no-TTY", *names, service, "sh", "-c", NUMBERED, "sh", *argv]
     yield from engine.pipe(
-        command, project.paths.root, env, feed, cancel, named=argv[0], listen=listen, ending=end
+        command, project.paths.root, env, feed, cancel, named=argv[0], listen=listen, ended=end
     )
 
 
