@@ -1,4 +1,7 @@
-"""MLflow's own application, with two things put right that let a large artifact fill the machine.
+"""MLflow's own application, with three things put right.
+
+MLflow tells its clients to fetch and send artifacts by links into the store itself. Nobody outside
+of the stack reaches the store: they would wait for minutes, and fail. Here it does not tell them.
 
 The web page downloads by a route that reads the artifact into memory as fast as the disk gives it,
 however slowly it is fetched: a gigabyte for a gigabyte. Here it waits for who fetches.
@@ -39,7 +42,25 @@ def create_app() -> Application:
             self.stream_send, self.stream_receive = ahead
 
     fastapi_app._EfficientWSGIResponder = Waiting
+    _keep_the_store_inside()
     return Tidy(fastapi_app.app)
+
+
+def _keep_the_store_inside() -> None:
+    """Say of this server that it has no links into its store."""
+    from mlflow.server import handlers, server_info_api  # noqa: PLC0415  # seconds, as above
+    from mlflow.utils import server_info  # noqa: PLC0415  # as above
+
+    said = handlers.build_server_info_payload
+
+    def without_links() -> dict[str, Any]:
+        return said() | {
+            server_info.SERVER_INFO_MULTIPART_UPLOADS_ENABLED: False,
+            server_info.SERVER_INFO_MULTIPART_DOWNLOADS_ENABLED: False,
+        }
+
+    handlers.build_server_info_payload = without_links
+    server_info_api.build_server_info_payload = without_links
 
 
 class Tidy:

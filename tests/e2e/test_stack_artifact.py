@@ -7,6 +7,8 @@ import os
 import re
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -196,6 +198,27 @@ def given_back(place: Place, at_rest: Taken) -> None:
         return taken(place).mlflow_files < at_rest.mlflow_files + CRUMBS
 
     engine.wait_until(is_so, 60, "MLflow's disk is given back")
+
+
+def test_mlflows_client_fetches_it_through_the_proxy(place: Place, tmp_path: Path) -> None:
+    """And not from the store, whose name nobody outside of the stack knows."""
+    sent = put(place, "fetched.bin", 20 * MIB)
+    environment = {
+        **os.environ, "MLFLOW_TRACKING_URI": place.deployment.driver.own_url,
+        "MLFLOW_TRACKING_USERNAME": ALICE[0], "MLFLOW_TRACKING_PASSWORD": ALICE[1].reveal(),
+        "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }  # fmt: skip
+    script = (
+        "import sys\nfrom mlflow.artifacts import download_artifacts\n"
+        "print(download_artifacts(sys.argv[1], dst_path=sys.argv[2]))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script,
+         f"mlflow-artifacts:/0/{place.run_id}/artifacts/fetched.bin", str(tmp_path)],
+        env=environment, check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    with (tmp_path / "fetched.bin").open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").hexdigest() == sent
 
 
 def test_the_web_pages_download_waits_for_who_fetches(place: Place) -> None:
