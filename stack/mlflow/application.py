@@ -54,7 +54,8 @@ def _keep_the_store_inside() -> None:
     said = handlers.build_server_info_payload
 
     def without_links() -> dict[str, Any]:
-        return said() | {
+        return {
+            **said(),
             server_info.SERVER_INFO_MULTIPART_UPLOADS_ENABLED: False,
             server_info.SERVER_INFO_MULTIPART_DOWNLOADS_ENABLED: False,
         }

@@ -18,6 +18,7 @@ from console.core.backup.snapshot import MAKING
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError
 from console.core.secrets import Secret
+from console.core.stack.places import Bucket
 from tests.support import deployments, engine, snapshots, stacks
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
@@ -57,6 +58,7 @@ def _fill_store(deployment: Deployment, run_id: str) -> None:
     from minio import Minio
 
     bucket = deployment.driver.artifact_store()
+    assert isinstance(bucket, Bucket)
     store = Minio(
         bucket.endpoint.removeprefix("http://"), bucket.access_key, bucket.secret_key.reveal(),
         secure=False,
