@@ -11,6 +11,7 @@ import typer
 
 from console.cli.context import Json, Session, on_terminal, session, verb
 from console.cli.tables import Cell, Marked, Tone
+from console.core import systemd_units
 from console.core.errors import CancelledError, UsageError
 from console.core.format import exact, plural
 from console.core.notify import addresses, units
@@ -97,7 +98,7 @@ def on(
         call.output.note(f"{paths.notify_urls}: {plural(len(wanted), 'address', 'addresses')}")
     for unit in written:
         call.output.note(f"{unit.path}: written")
-    for name in units.kept_back():
+    for name in systemd_units.kept_back():
         call.output.warn(f"{name} holds a password and is not in the unit, which all may read")
     if notify.timer.lingering():
         call.output.warn(notify.timer.lingering())

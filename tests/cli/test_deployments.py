@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from console.core import register
+from console.core import register, systemd
 from console.core.deployment import Deployment
-from console.core.notify import timer
 from tests.cli.conftest import Cli
 from tests.support import machine
 
@@ -131,7 +130,7 @@ def test_forget_keeps_the_files(cli: Cli, deployment: Deployment, tmp_path: Path
 def test_forget_names_the_timer_that_goes_on(
     cli: Cli, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timer, "MACHINE", tmp_path)
+    monkeypatch.setattr(systemd, "MACHINE", tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     for unit in deployment.notify.plan(600):
         unit.path.parent.mkdir(parents=True, exist_ok=True)

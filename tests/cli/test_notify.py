@@ -17,11 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from console.core import files
+from console.core import files, systemd
 from console.core.actions import Action
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, SettingsError, UnreachableError
-from console.core.notify import timer
 from console.core.stack import status as look
 from console.core.stack.driver import Finding, Severity
 from console.core.stack.service import StackService
@@ -42,8 +41,8 @@ MEMORY = Finding("memory-ran-out", Severity.WARNING, "database", "database: memo
 @pytest.fixture(autouse=True)
 def no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine's systemd, if it has one, is none of ours."""
-    monkeypatch.setattr(timer, "BOOTED", tmp_path / "no" / "systemd")
-    monkeypatch.setattr(timer, "MACHINE", tmp_path / "units")
+    monkeypatch.setattr(systemd, "BOOTED", tmp_path / "no" / "systemd")
+    monkeypatch.setattr(systemd, "MACHINE", tmp_path / "units")
 
 
 @pytest.fixture
@@ -347,9 +346,9 @@ def test_dry_run_shows_the_files_and_writes_none(cli: Cli, deployment: Deploymen
     result = cli("notify", "on", "--dry-run", "--every", "30s")
     assert result.code == 0
     assert "OnUnitActiveSec=30s" in result.out
-    assert f"{timer.MACHINE if os.geteuid() == 0 else ''}/mlflow-console-lab.timer" in result.out
+    assert f"{systemd.MACHINE if os.geteuid() == 0 else ''}/mlflow-console-lab.timer" in result.out
     assert not deployment.paths.notify_urls.exists()
-    assert not timer.MACHINE.exists()
+    assert not systemd.MACHINE.exists()
     assert not deployment.paths.audit.exists()
 
 
@@ -495,9 +494,9 @@ def test_show_as_json(cli: Cli, told: Receiver, findings: list[Finding]) -> None
 def test_a_unit_of_somebody_else_is_left_alone(
     cli: Cli, told: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timer.Timer, "folder", timer.MACHINE)
-    timer.MACHINE.mkdir()
-    theirs = timer.MACHINE / "mlflow-console-lab.timer"
+    monkeypatch.setattr(systemd.Timer, "folder", systemd.MACHINE)
+    systemd.MACHINE.mkdir()
+    theirs = systemd.MACHINE / "mlflow-console-lab.timer"
     theirs.write_text('# Written by `mlflow-console notify on` for "/elsewhere/lab"\n')
     for arguments in (("on",), ("on", "--dry-run"), ("off",)):
         result = cli("notify", *arguments)

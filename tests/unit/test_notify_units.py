@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from console.core import systemd, systemd_units
 from console.core.errors import ConsoleError, UsageError
-from console.core.notify import timer, units
+from console.core.notify import units
 from tests.support import unavailable
 
 HARD = (
@@ -31,7 +32,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made.write_text("#!/bin/sh\nexit 0\n")
     made.chmod(0o755)
     monkeypatch.setattr("sys.argv", [str(made)])
-    for name in units.HANDED_ON:
+    for name in systemd_units.HANDED_ON:
         monkeypatch.delenv(name, raising=False)
     return made
 
@@ -92,7 +93,7 @@ def test_no_password_of_a_proxy_in_a_file_that_all_may_read(
     service, _ = units.units(tmp_path, "lab", tmp_path, 300)
     assert 'Environment="NO_PROXY=localhost"' in service.text
     assert "secret" not in service.text
-    assert units.kept_back() == ["HTTPS_PROXY"]
+    assert systemd_units.kept_back() == ["HTTPS_PROXY"]
 
 
 @pytest.mark.parametrize(
@@ -130,17 +131,17 @@ def test_no_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConsoleError, match="no program mlflow-console"):
-        units.program()
+        systemd_units.program()
 
 
 def test_what_systemctl_prints() -> None:
-    moment = timer._moment("Wed 2026-11-25 07:00:36 UTC")
+    moment = systemd._moment("Wed 2026-11-25 07:00:36 UTC")
     assert moment is not None
     assert moment.isoformat() == "2026-11-25T07:00:36+00:00"
-    assert timer._moment("") is None
-    assert timer._moment("n/a") is None
-    assert timer._from_now("infinity") is None
-    assert timer._from_now("") is None
-    soon = timer._from_now("500y 1month 2w 3d 4h 12min 3.456789s 7ms 8us")
+    assert systemd._moment("") is None
+    assert systemd._moment("n/a") is None
+    assert systemd._from_now("infinity") is None
+    assert systemd._from_now("") is None
+    soon = systemd._from_now("500y 1month 2w 3d 4h 12min 3.456789s 7ms 8us")
     assert soon is not None
     assert soon.year > 2500

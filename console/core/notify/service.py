@@ -18,10 +18,10 @@ from console.core.notify.addresses import Address, Refusal
 from console.core.notify.message import Kind, Message
 from console.core.notify.state import Known, Notified, Sent, Target
 from console.core.notify.timer import Timer, TimerState
-from console.core.notify.units import Unit
 from console.core.operations import operation
 from console.core.stack import status
 from console.core.stack.status import Status
+from console.core.systemd_units import Unit
 from console.core.text import clean
 
 # Who starts or stops the stack knows; but an action that never ends must not silence everything.
@@ -76,7 +76,7 @@ class NotifyService:
         cut_off = [each.sending for each in targets if each.sending]
         return Overview(
             tuple(each.shown for each in self._addresses()),
-            self.timer.look(),
+            self.timer.state(),
             notified.last,
             max((each.known for each in targets), key=len, default=()),
             max(cut_off, default=None),

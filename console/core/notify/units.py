@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import shutil
-import sys
-import sysconfig
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from console.core.errors import ConsoleError, UsageError
-from console.core.text import clean
+from console.core import systemd_units
+from console.core.errors import UsageError
+from console.core.systemd_units import Unit, unit_name
 
-PROGRAM = "mlflow-console"
 SHORTEST, LONGEST = 10, 86_400
 USUAL = "5m"
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
-
-# What the status needs to see what the person sees who switches it on.
-HANDED_ON = (
-    "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
-    "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
-)  # fmt: skip
-_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@")
 
 SERVICE = """\
 {mark}
@@ -36,7 +21,7 @@ Description={description}
 
 [Service]
 Type=oneshot
-ExecStart={program} {arguments}
+ExecStart={command}
 {environment}SuccessExitStatus=3 4
 StandardOutput=null
 TimeoutStartSec=180
@@ -57,14 +42,6 @@ AccuracySec=1s
 [Install]
 WantedBy=timers.target
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One file that systemd reads."""
-
-    path: Path
-    text: str
 
 
 def interval(text: str) -> int:
@@ -92,21 +69,12 @@ def units(folder: Path, name: str, directory: Path, every: int) -> tuple[Unit, U
     Raises:
         ConsoleError: This installation has no program that systemd could start.
     """
-    started = os.fsdecode(program())
-    if re.search("[\x00-\x1f\x7f\"'\\\\]", started):
-        raise ConsoleError(
-            f"systemd starts no program whose path has quotes in it: {clean(started)}",
-            "Install mlflow-console elsewhere.",
-        )
     description = f"mlflow-console: what is wrong with {name}"
     about = {"mark": mark(directory), "description": description}
-    carried = [f"Environment={quoted(f'{key}={value}')}" for key, value in handed_on()]
-    words = ["--deployment", os.fsdecode(directory), "status", "--notify", "--quiet"]
     service = SERVICE.format(
         **about,
-        program=quoted(started),
-        arguments=" ".join(argument(word) for word in words),
-        environment="".join(f"{line}\n" for line in carried),
+        command=systemd_units.command_line(_words(directory)),
+        environment=systemd_units.environment_lines(),
     )
     timer = TIMER.format(
         **about, first=f"{min(every, 60)}s", every=f"{every}s", spread=f"{min(30, every // 10)}s"
@@ -117,72 +85,13 @@ def units(folder: Path, name: str, directory: Path, every: int) -> tuple[Unit, U
     )
 
 
-def unit_name(name: str) -> str:
-    """What the units of a deployment are called, without ".timer"."""
-    return f"{PROGRAM}-{name}"
-
-
 def mark(directory: Path) -> str:
     """The first line of our files; a file with another one belongs to somebody else."""
-    return f"# Written by `mlflow-console notify on` for {quoted(os.fsdecode(directory))}"
+    return systemd_units.mark(directory, "notify on")
 
 
-def quoted(text: str) -> str:
-    """A word that systemd takes as it is (systemd.syntax(7), systemd.unit(5) on "%").
-
-    What is no printable ASCII is written byte by byte: a path may be no text at all.
-    """
-    return f'"{"".join(_escaped(os.fsencode(text)))}"'
-
-
-def argument(text: str) -> str:
-    """A word of a command line behind the program; there, "$" means a variable."""
-    escaped = quoted(text.replace("$", "$$"))
-    return text if re.fullmatch(r"[A-Za-z0-9/._-]+", text) else escaped
-
-
-def _escaped(data: bytes) -> Iterator[str]:
-    for byte in data:
-        character = chr(byte)
-        if character in '"\\':
-            yield f"\\{character}"
-        elif character == "%":
-            yield "%%"
-        else:
-            yield character if 0x20 <= byte < 0x7F else f"\\x{byte:02x}"
-
-
-def handed_on() -> Iterator[tuple[str, str]]:
-    """Variables for the service: everybody may read its file, so none with a password."""
-    for name in HANDED_ON:
-        value = os.environ.get(name)
-        if value and not _PASSWORD.search(value):
-            yield name, value
-
-
-def kept_back() -> list[str]:
-    """The variables that hold a password, which the service will not have."""
-    return [name for name in HANDED_ON if _PASSWORD.search(os.environ.get(name, ""))]
-
-
-def program() -> Path:
-    """The program of this installation, by a path that holds without any environment.
-
-    Raises:
-        ConsoleError: There is none.
-    """
-    scripts = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
-    candidates = [Path(sys.argv[0]).absolute(), *(folder / PROGRAM for folder in scripts)]
-    for candidate in candidates:
-        if candidate.name == PROGRAM and os.access(candidate, os.X_OK) and candidate.is_file():
-            return candidate
-    found = shutil.which(PROGRAM)
-    if found is None:
-        raise ConsoleError(
-            f"This installation has no program {PROGRAM} that a timer could start",
-            "Install it with pip, pipx or uv.",
-        )
-    return Path(found).absolute()
+def _words(directory: Path) -> list[str]:
+    return ["--deployment", os.fsdecode(directory), "status", "--notify", "--quiet"]
 
 
 def cron_line(directory: Path, every: int) -> str:
@@ -190,8 +99,4 @@ def cron_line(directory: Path, every: int) -> str:
     minutes, hours = max(1, every // 60), every // 3_600
     at = f"*/{minutes} * * * *" if not hours else f"0 */{hours} * * *"
     at = "0 0 * * *" if hours > 23 else at
-    words: Sequence[str] = (
-        os.fsdecode(program()), "--deployment", os.fsdecode(directory), "status", "--notify",
-        "--quiet",
-    )  # fmt: skip
-    return f"{at} {shlex.join(words)} >/dev/null".replace("%", "\\%")
+    return systemd_units.cron_line(at, _words(directory))
