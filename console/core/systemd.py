@@ -106,6 +106,11 @@ class Timer:
         return first == self._mark.encode()
 
     @property
+    def installed(self) -> bool:
+        """Whether our two files are there; raises ConsoleError when that cannot be told."""
+        return all(path.is_file() and self._ours(path) for path in self.paths)
+
+    @property
     def booted(self) -> bool:
         """Whether there is a systemd that reads a timer."""
         return BOOTED.is_dir()
@@ -149,7 +154,7 @@ class Timer:
 
     def look(self) -> Looked:
         """The timer as it is now."""
-        installed = all(path.is_file() and self._ours(path) for path in self.paths)
+        installed = self.installed
         if not self.booted:
             return Looked(installed, note="systemd does not run this machine")
         if not installed:
