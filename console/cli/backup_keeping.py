@@ -115,5 +115,19 @@ def unlock(context: typer.Context) -> None:
 
 
 def _timer(now: ScheduleState) -> Iterator[tuple[str, Cell]]:
-    yield "when", now.at or "no timer"
-    yield "next", exact(now.next_run) if now.next_run else ""
+    if not now.installed:
+        yield "timer", Marked("there is none; `mlflow-console backup schedule 03:00` makes one",
+                              Tone.QUIET)  # fmt: skip
+        yield "note", now.note
+        return
+    yield "timer", now.unit
+    yield "when", now.at
+    if not (now.active and now.enabled):
+        yield "state", Marked("it does not run", Tone.WARN)
+    if now.last_run:
+        code = now.last_exit_code
+        how = "goes on" if code is None else "" if code == 0 else f"exit code {code}"
+        yield "last run", f"{exact(now.last_run)}  {how}".rstrip()
+    if now.next_run:
+        yield "next run", exact(now.next_run)
+    yield "note", now.note

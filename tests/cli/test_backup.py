@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from console.core import systemd
 from console.core.backup.snapshot import PARTS
 from console.core.deployment import Deployment
 from tests.cli.conftest import PROGRAM, Cli, Terminal
@@ -160,21 +161,21 @@ def test_a_place_that_cannot_be_one(program: Cli, deployment: Deployment) -> Non
     assert listed(program) == []
 
 
-def test_read_only_makes_nothing(program: Cli, snapshot: str, place: Path) -> None:
+def test_read_only_makes_nothing(cli: Cli, snapshot: str, place: Path) -> None:
     for arguments in (
         ["create"], ["create", "--to", str(place / "x")], ["verify"], ["drill"], ["prune"],
         ["restore", snapshot], ["restore", snapshot, "--run", "a1"], ["unlock"],
         ["restore", str(place / snapshot), "--into", str(place.parent / "new")],
         ["schedule", "03:00"], ["schedule", "off"],
     ):  # fmt: skip
-        result = program("--read-only", "backup", *arguments)
+        result = cli("--read-only", "backup", *arguments)
         assert (result.code, "read-only (--read-only)" in result.err) == (1, True), arguments
     assert not (place.parent / "new").exists()
     for arguments in (
         ["list"], ["show", snapshot], ["find", "a1"], ["diff", snapshot, snapshot],
         ["prune", "--dry-run"], ["schedule"],
     ):  # fmt: skip
-        result = program("--read-only", "backup", *arguments)
+        result = cli("--read-only", "backup", *arguments)
         assert result.code == 0, (arguments, result.err)
 
 
@@ -420,6 +421,21 @@ def test_what_a_killed_prune_left_goes(program: Cli, snapshot: str, place: Path)
     assert result.code == 0, result.err
     assert [each["id"] for each in listed(program)] == [snapshot]
     assert not (place / ".pruning-20200101-000000").exists()
+
+
+def test_the_schedule_where_no_systemd_runs(
+    cli: Cli, snapshot: str, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd.Timer, "booted", False)
+    result = cli("backup", "schedule")
+    assert result.code == 0
+    assert "there is none" in result.out
+    assert json.loads(cli("backup", "schedule", "--json").out)["installed"] is False
+    result = cli("backup", "schedule", "3:07")
+    assert result.code == 1
+    assert "7 3 * * * " in result.err
+    assert f"--deployment {deployment.directory} backup create --scheduled --quiet" in result.err
+    assert cli("backup", "schedule", "now and then").code == 2
 
 
 def test_the_lock(program: Cli, snapshot: str, deployment: Deployment) -> None:
