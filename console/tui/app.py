@@ -417,7 +417,7 @@ class ConsoleApp(App[int], Caller):
     async def action_quit(self) -> None:
         """Leave; what runs on this machine goes on running."""
         words = self.screen.LEAVING if isinstance(self.screen, Modal) else ""
-        self.leave(130 if words else 0, words)
+        self.leave(130 if words else 0, words or self.backups.leaving)
 
     def leave(self, code: int, words: str = "") -> None:
         """Close what is open and end the console with this exit code, and a last sentence."""

@@ -128,6 +128,13 @@ class Backups:
             self._cancel.set()
             self._show(replace(self.doing, leaves=True))
 
+    @property
+    def leaving(self) -> str:
+        """What is said to who leaves the console meanwhile."""
+        if self.doing is None:
+            return ""
+        return f"{self.doing.words.doing.capitalize()} goes on; the next console shows it again."
+
     def _follow(self, doing: Doing, begin: Callable[[threading.Event], Iterator[Progress]]) -> None:
         self._cancel = cancel = threading.Event()
         self._show(doing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ from console.core.actions import Action
 from console.core.backup.compare import Changes, Difference, Holding, Item
 from console.core.backup.lock import Holder
 from console.core.backup.retention import Fate, PrunePlan
+from console.core.backup.schedule import ScheduleState
 from console.core.backup.snapshot import (
     PARTS,
     Artifacts,
@@ -140,9 +141,12 @@ def action(operation: str = "backup.create", **changes: Any) -> Action:
     return msgspec.structs.replace(base, **changes)
 
 
-def timer(at: str) -> SimpleNamespace:
-    following = MORNING + timedelta(days=1)
-    return SimpleNamespace(at=at, next_run=following if at else None)
+def timer(at: str, **changes: Any) -> ScheduleState:
+    """One that waits for tomorrow; none without a time."""
+    following = MORNING + timedelta(days=1) if at else None
+    base = ScheduleState("mlflow-console-lab:backup.timer", bool(at), bool(at), bool(at), at,
+                         next_run=following)  # fmt: skip
+    return replace(base, **changes)
 
 
 @dataclass
@@ -162,7 +166,7 @@ class FakeBackup:
     done: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     stopped: int = 0
     surplus: tuple[str, ...] = ()
-    timer: Any = field(default_factory=lambda: timer("08:00"))
+    timer: ScheduleState = field(default_factory=lambda: timer("08:00"))
     place: SimpleNamespace = field(
         default_factory=lambda: SimpleNamespace(path=PLACE, free_bytes=1_400_000_000_000)
     )
@@ -273,12 +277,12 @@ class FakeBackup:
             4_200_000_000,
         )  # fmt: skip
 
-    def scheduled(self) -> Any:
+    def scheduled(self) -> ScheduleState:
         return self.timer
 
-    def schedule(self, at: str = "") -> Any:
-        if at == "never":
-            raise ConsoleError("systemd does not understand never", "Write it as 08:00.")
+    def schedule(self, at: str = "") -> ScheduleState:
+        if at == "04:04":
+            raise ConsoleError("systemd does not run this machine", "cron does the same: 4 4 * * *")
         self.done.append(("backup.schedule", {"at": at}))
         self.timer = timer(at)
         return self.timer

@@ -175,7 +175,7 @@ async def test_making_one_goes_on_beside_everything_else(monkeypatch: pytest.Mon
         await until(lambda: (now := doing(app)) and now.report and now.report.done)
         await pilot.pause()
         assert said(app, "#doing") == (
-            "○ making a snapshot: copying 1 of 2   4.0 MB of 8.0 MB   x stops it"
+            "○ making a snapshot   x stops it\n  copying 1 of 2   4.0 MB of 8.0 MB"
         )
         await pilot.press("b")
         await pilot.pause(0.1)
@@ -394,13 +394,16 @@ async def test_only_the_listed_ones_go() -> None:
 async def test_a_timer_is_set_and_removed() -> None:
     fake = Fake()
     async with opened(fake) as (app, pilot):
-        await press(pilot, "7", "s", "home", "shift+end", *"never", "enter")
+        await press(pilot, "7", "s", "home", "shift+end", *"25:00", "enter")
+        assert said(app, "#wrong").startswith("✗ 25:00 is no time")
+        await press(pilot, "home", "shift+end", *"04:04", "enter")
         assert isinstance(app.screen, ErrorModal)
+        assert said(app, "#hint") == "cron does the same: 4 4 * * *"
         await press(pilot, "escape", "s", "home", "shift+end", *"23:30", "enter")
         assert fake.backup.done == [("backup.schedule", {"at": "23:30"})]
         assert toasts(app)[-1].startswith("A timer makes snapshots; the next one ")
         await press(pilot, "s", "home", "shift+end", "delete", "enter")
-        assert toasts(app)[-1] == "No timer makes snapshots"
+        assert toasts(app)[-1] == "No timer makes them"
 
 
 async def test_read_only_shows_everything_and_changes_nothing() -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Button
 
@@ -64,7 +64,13 @@ class RestoreModal(ConfirmModal):
 
     def compose_body(self) -> Iterable[Widget]:
         yield Facts(id="parts")
-        yield from super().compose_body()
+        with VerticalScroll(classes="dialog-text", can_focus=False):
+            # Who would be interrupted stands first: on a small screen the rest is scrolled to.
+            yield Facts((self.LOOKING, "dim"), id="learnt")
+            yield Facts(id="lines")
+        with Horizontal(classes="buttons"):
+            yield Button("Leave it", id="no", compact=True)
+            yield Button(self.does, id="yes", compact=True)
 
     def on_mount(self) -> None:
         self._look()

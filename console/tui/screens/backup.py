@@ -117,6 +117,7 @@ class BackupScreen(BackupVerbs):
     def on_resize(self) -> None:
         self._show_top()
         self._show_snapshot()
+        self._show_doing(self.console.backups.doing, again=False)
 
     # Looking
 
@@ -163,11 +164,11 @@ class BackupScreen(BackupVerbs):
         if self.seen is not None:
             self.query_one("#top", Facts).show(*top(self.seen, self.size.width - 4))
 
-    def _show_doing(self, doing: Doing | None) -> None:
+    def _show_doing(self, doing: Doing | None, again: bool = True) -> None:
         line = self.query_one("#doing", Facts)
         line.set_class(doing is not None, "-open")
-        line.show(*going_on(doing))
-        if doing is None and self.seen is not None and self.is_current:
+        line.show(*going_on(doing, self.size.width >= WIDE))
+        if doing is None and again and self.seen is not None and self.is_current:
             self.action_refresh()
 
     @on(Table.Moved, "#snapshots")

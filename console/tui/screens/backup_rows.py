@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 from console.core import format as fmt
 from console.core import pace
 from console.core.backup.snapshot import Manifest, Snapshot
-from console.core.errors import ConsoleError
 from console.core.text import clean
 from console.tui.backups import Doing
+from console.tui.caller import explained
 from console.tui.screens.backup_words import WHY, day, drills, moment, sign_of, usable
 from console.tui.widgets.facts import Part
 from console.tui.widgets.table import Cell, Column, Row, fit
@@ -68,8 +68,9 @@ def look(service: BackupService) -> Look:
     def seen(ask: Callable[[], T], otherwise: T) -> T:
         try:
             return ask()
-        except ConsoleError as error:
-            problems.append(f"{error.message}. {error.hint}" if error.hint else error.message)
+        except Exception as error:  # noqa: BLE001  # every failure is shown, and hides no other
+            why = explained(error)
+            problems.append(f"{why.message}. {why.hint}" if why.hint else why.message)
             return otherwise
 
     newest = seen(service.newest, None)
@@ -123,6 +124,9 @@ def _next(timer: ScheduleState | None) -> list[Part]:
         return []
     if timer.next_run is not None:
         return [("   next ", "dim"), moment(timer.next_run), (" (timer)", "dim")]
+    if timer.installed:
+        words = "at work" if timer.active else "which does not wait: s sets it anew"
+        return [("   timer ", "dim"), clean(timer.at, 40), (f", {words}", "dim")]
     return [("   no timer, ", "dim"), ("s", "accent"), (" sets one", "dim")]
 
 
@@ -154,26 +158,31 @@ def _locked(holder: Holder, width: int) -> Iterator[Part]:
 # What goes on
 
 
-def going_on(doing: Doing | None) -> list[Part]:
-    """What is being done, how far it is, how fast, and for how long still."""
+def going_on(doing: Doing | None, wide: bool) -> list[Part]:
+    """What is being done and how to stop it; how far it is, how fast, and for how long still.
+
+    Args:
+        doing: What.
+        wide: Both fit on one line.
+    """
     if doing is None:
         return []
     parts: list[Part] = []
     if doing.operation in ("backup.restore", "backup.drill"):
         for label in doing.over[-SHOWN_STEPS:]:
             parts += [("✓ ", "ok"), (f"{clean(label, 100)}\n", "dim")]
-    about = f" {doing.about}" if doing.about else ""
-    words = f"{doing.words.doing}{about}: " if doing.report else f"{doing.words.doing}{about}…"
+    words = f"{doing.words.doing} {doing.about}".rstrip()
     parts += [("○ ", "accent"), (words, "bold")]
-    if doing.report is not None:
-        parts.append(clean(doing.report.label, 120))
-        if amount := pace.words(doing.report, doing.rate):
-            parts.append(f"   {amount}")
     if doing.by:
         parts.append((f"   begun by {doing.by} {fmt.when(doing.begun)}", "dim"))
-    if doing.leaves:
-        return [*parts, ("   leaving off…", "warn")]
-    return [*parts, "   ", ("x", "accent"), " stops it"]
+    parts += (
+        [("   leaving off…", "warn")] if doing.leaves else ["   ", ("x", "accent"), " stops it"]
+    )
+    if doing.report is not None:
+        amount = pace.words(doing.report, doing.rate)
+        label = clean(doing.report.label, 120)
+        parts += ["   " if wide else "\n  ", f"{label}   {amount}" if amount else label]
+    return parts
 
 
 # The rows

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from console.core.backup.schedule import ScheduleState
     from console.tui.modals.snapshot_form import Wishes
 
+USUAL_TIME = "03:00"
 # What is said before something that goes on is asked to leave off.
 STOPS = {
     "backup.create": "What was copied stays, and the next one goes on from there.",
@@ -122,7 +123,7 @@ class BackupVerbs(AreaScreen):
         """Read every byte of the marked snapshots again."""
         marked = self.marked()
         if marked:
-            about = named(marked[0]) if len(marked) == 1 else fmt.plural(len(marked), "snapshot")
+            about = marked[0].id if len(marked) == 1 else fmt.plural(len(marked), "snapshot")
             self.console.backups.do(
                 "backup.verify", [{"wanted": each.id} for each in marked], about
             )
@@ -131,7 +132,7 @@ class BackupVerbs(AreaScreen):
         """Try to restore the snapshot under the cursor, in scratch parts."""
         snapshot = self.current()
         if snapshot is not None:
-            self.console.backups.do("backup.drill", [{"wanted": snapshot.id}], named(snapshot))
+            self.console.backups.do("backup.drill", [{"wanted": snapshot.id}], snapshot.id)
 
     # Bringing back
 
@@ -153,7 +154,7 @@ class BackupVerbs(AreaScreen):
         def answered(yes: bool | None) -> None:
             if yes:
                 options = {"wanted": snapshot.id, "parts": list(modal.parts)}
-                self.console.backups.do("backup.restore", [options], named(snapshot))
+                self.console.backups.do("backup.restore", [options], snapshot.id)
 
         self.app.push_screen(modal, answered)
 
@@ -217,9 +218,9 @@ class BackupVerbs(AreaScreen):
 
     def _ask_time(self, now: ScheduleState) -> None:
         modal = LineModal(
-            "When does a timer make a snapshot?", now.at or "08:00",
-            'Every day at "08:00", or as systemd writes it: "Mon..Fri 06,18:00". Empty: no timer.',
-            lambda _: None,
+            "When does a timer make a snapshot?", now.at or USUAL_TIME,
+            'Every day at "03:00", or as systemd writes it: "Mon..Fri 06,18:00". Empty: no timer. '
+            f"{clean(now.note)}", _check_time,
         )  # fmt: skip
 
         def typed(at: str | None) -> None:
@@ -231,8 +232,8 @@ class BackupVerbs(AreaScreen):
 
     def _scheduled(self, now: ScheduleState) -> None:
         following = f"; the next one {moment(now.next_run)}" if now.next_run else ""
-        said = f"A timer makes snapshots{following}" if now.at else "No timer makes snapshots"
-        self.notify(said, markup=False)
+        said = f"A timer makes snapshots{following}" if now.installed else "No timer makes them"
+        self.notify("\n".join(each for each in (said, clean(now.note)) if each), markup=False)
         self.action_refresh()
 
     def action_unlock(self) -> None:
@@ -265,6 +266,14 @@ class BackupVerbs(AreaScreen):
         title = f"Stop {doing.words.doing}{whose}?"
         modal = ConfirmModal(title, "Stop it", [STOPS.get(doing.operation, "")])
         self.app.push_screen(modal, answered)
+
+
+def _check_time(typed: str) -> None:
+    """Refuse in the dialog what no timer could mean; on a thread, systemd may be asked."""
+    from console.core.backup import schedule  # noqa: PLC0415  # first use
+
+    if typed.strip():
+        schedule.read(typed)
 
 
 def _usual(name: str) -> Path:
