@@ -180,10 +180,12 @@ class BrowseScreen(FilteredScreen):
             self._show_run(self.runs[key].run)
             return
         service, snapshot = self.deployment.backup, self.snapshot
-        self.ask(
-            lambda: {run.run_id: run_row(run) for run in service.runs(snapshot, key)},
-            partial(self._opened, key), group="runs",
-        )  # fmt: skip
+
+        def work() -> dict[str, RunRow]:
+            newest = sorted(service.runs(snapshot, key), key=lambda run: -(run.started or 0))
+            return {run.run_id: run_row(run) for run in newest}
+
+        self.ask(work, partial(self._opened, key), group="runs")
 
     def _opened(self, experiment_id: str, runs: dict[str, RunRow]) -> None:
         self.inside, self.runs = experiment_id, runs

@@ -35,6 +35,7 @@ COLUMNS = (
 # Findings and what could not be looked at: the rest is in `status`.
 SHOWN_PROBLEMS = 3
 SHOWN_STEPS = 4
+DEAD_LOCK = "backup-lock-dead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +134,10 @@ def _next(timer: ScheduleState | None) -> list[Part]:
 def _problems(seen: Look, width: int) -> Iterator[Part]:
     if seen.holder is not None and not seen.holder.alive:
         yield from _locked(seen.holder, width)
-    lines = [*((each.title, each.severity == "error") for each in seen.findings),
-             *((each, False) for each in seen.problems)]  # fmt: skip
+    found = [each for each in seen.findings if each.id != DEAD_LOCK]  # it has a line with its key
+    unseen = [each for each in seen.problems if not any(one.title in each for one in found)]
+    lines = [*((each.title, each.severity == "error") for each in found),
+             *((each, False) for each in unseen)]  # fmt: skip
     for words, bad in lines[:SHOWN_PROBLEMS]:
         yield "\n"
         yield ("✗ ", "bad") if bad else ("! ", "warn")
