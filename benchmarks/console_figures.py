@@ -13,7 +13,7 @@ from benchmarks.terminal import Terminal
 
 STARTS = 7
 IDLE_SECONDS = 60
-AREAS = "12345"
+AREAS = "123457"
 
 
 def figures() -> Iterator[Figure]:
