@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from console.core.backup.compare import Difference, Holding
     from console.core.backup.create import Needs
     from console.core.backup.lock import Holder
+    from console.core.backup.lookout import Lookout
     from console.core.backup.restore_plan import RestorePlan
     from console.core.backup.retention import PrunePlan
     from console.core.backup.schedule import ScheduleState
@@ -108,6 +110,13 @@ class BackupService:
         from console.core.backup import findings  # noqa: PLC0415  # as above
 
         return findings.findings(self.deployment)
+
+    @functools.cached_property
+    def lookout(self) -> Lookout:
+        """The same, for who looks every few seconds and may not be held up by a dead disk."""
+        from console.core.backup.lookout import Lookout  # noqa: PLC0415  # as above
+
+        return Lookout(self.deployment)
 
     def needs(self, parts: Sequence[Part] = PARTS) -> Needs:
         """What a snapshot would need and what is free, before the first byte."""

@@ -17,6 +17,8 @@ from console.core.text import clean
 
 # MinIO takes nothing more from here on (its `diskFillFraction`), and MySQL soon fails as well.
 FULL, NEARLY_FULL = 0.99, 0.85
+# A disk that has to wake up first takes this long; one that does not answer by then is told of.
+BACKUPS_SECONDS = 11.0
 CALL_FAILS = ("api-unreachable", "api-error", "api-unavailable", "api-behind-proxy")
 UNREACHED = ("api-unreachable", "port-changed", "port-taken", "starting", "engine-unreachable")
 
@@ -71,12 +73,12 @@ def look(deployment: Deployment, measure: bool = True) -> Status:
         services = deployment.driver.services(measure)
         found = check(deployment, services)
     except (UnreachableError, AccessError) as error:
-        return unseen(deployment, error)
-    return judge(deployment, services, *found)
+        return unseen(deployment, error, BACKUPS_SECONDS)
+    return judge(deployment, services, *found, BACKUPS_SECONDS)
 
 
-def unseen(deployment: Deployment, error: ConsoleError) -> Status:
-    """What can be said while nobody tells which services run."""
+def unseen(deployment: Deployment, error: ConsoleError, patience: float = 0.0) -> Status:
+    """What can be said while nobody tells which services run; `patience` as in `judge`."""
     gone = isinstance(error, UnreachableError | AccessError)
     found = Finding(
         "engine-unreachable" if gone else "unseen", Severity.ERROR, "", error.message,
@@ -85,7 +87,8 @@ def unseen(deployment: Deployment, error: ConsoleError) -> Status:
     settings = deployment.settings
     api = Api(False, settings.users.service_user, None, None, error.message)
     now = datetime.now(UTC)
-    return Status(settings.name, settings.driver, "", False, (), api, (found,), now)
+    every = (found, *deployment.backup.lookout.findings(patience))
+    return Status(settings.name, settings.driver, "", False, (), api, every, now)
 
 
 def check(
@@ -102,7 +105,8 @@ def check(
     if not any(service.state is State.RUNNING for service in services):
         return health.stopped(deployment), [stopped_finding(services)]
     found = deployment.driver.findings(services)
-    found += rooms(deployment.driver.rooms())
+    deployment.backup.lookout.rooms = deployment.driver.rooms()
+    found += rooms(deployment.backup.lookout.rooms)
     broken = any(finding.severity is Severity.ERROR for finding in found)
     api, more = health.check(deployment, services, known, broken)
     every = [*found, *more, *memory(services)]
@@ -111,9 +115,20 @@ def check(
 
 
 def judge(
-    deployment: Deployment, services: Sequence[Service], api: Api, findings: Sequence[Finding]
-) -> Status:
-    """What the services, the call and the findings say together."""
+    deployment: Deployment, services: Sequence[Service], api: Api, findings: Sequence[Finding],
+    patience: float = 0.0,
+) -> Status:  # fmt: skip
+    """What the services, the call and the findings say together, and what is wrong with backups.
+
+    Args:
+        deployment: Which one.
+        services: As its driver has just given them.
+        api: What the call came to.
+        findings: What is wrong with the services.
+        patience: For so many seconds a look at the backups is waited for; who looks again and
+            again has what the last one saw.
+    """
+    findings = (*findings, *deployment.backup.lookout.findings(patience))
     starting = any(finding.id == "starting" for finding in findings)
     unwell = Health.STARTING if starting else Health.UNHEALTHY
     failing = {each.service for each in findings if each.id in CALL_FAILS}

@@ -18,6 +18,8 @@ from console.core.streams import Stream
 CHECK_SECONDS = 3.5
 # Everything is looked at anew, should an event have been lost.
 WHOLE_SECONDS = 60.0
+# Backups are judged on a thread of their own; what is first seen waits for them, but not long.
+FIRST_SECONDS = 0.3
 # One change brings others: a container that is stopped tells four times.
 SETTLE_SECONDS = 0.15
 
@@ -62,7 +64,8 @@ class _Watch:
                 self._whole_at = time.monotonic()
             known = None if whole or self._seen is None else self._seen.api
             outcome = status.check(self._deployment, self._services, known)
-            seen = status.judge(self._deployment, self._services, *outcome)
+            patience = FIRST_SECONDS if self._seen is None else 0.0
+            seen = status.judge(self._deployment, self._services, *outcome, patience)
         except ConsoleError as error:
             self._stop_listening()
             seen = status.unseen(self._deployment, error)
