@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Scratch(Protocol):
     """A database and an MLflow server that nobody else can reach, thrown away in the end."""
 
-    def load(self, dump: Dump, file: Path) -> None:
+    def load(self, dump: Dump, file: Path) -> Iterator[Progress]:
         """Load a dump into the database.
 
         Args:
@@ -29,11 +29,11 @@ class Scratch(Protocol):
             ConsoleError: It cannot be loaded, and why.
         """
 
-    def start(self, artifacts: Path) -> None:
+    def start(self, artifacts: Mapping[str, Path]) -> None:
         """Start the MLflow server on the database, and wait until its API answers.
 
         Args:
-            artifacts: The folder that it serves artifacts from; it cannot write there.
+            artifacts: Files, by the keys that it shall serve them under; they are copied.
 
         Raises:
             ConsoleError: It does not start, and why.
