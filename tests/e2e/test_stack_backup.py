@@ -119,7 +119,7 @@ def test_back_into_what_runs(running: Deployment, tmp_path: Path) -> None:
         steady_client.wait_for(written, len(before) + DURING)
         then = running.backup.show("then")
         lines = running.backup.restore_plan("then").lines
-        assert any("come back" in line for line in lines)
+        assert any("that came since go" in line for line in lines)
         snapshots.perform(running, "backup.restore", wanted=then.id)
         told = steady_client.acknowledged(written)
         steady_client.wait_for(written, len(told) + 1)  # it goes on by itself
