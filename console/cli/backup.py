@@ -136,8 +136,8 @@ def list_(context: typer.Context, json: Json = False, jsonl: JsonLines = False) 
         )  # fmt: skip
         return
     place = "" if backup.chosen else " --to DIR"
-    call.output.table(
-        tables.SNAPSHOTS, snapshots, functools.partial(tables.row, call),
+    tables.show(
+        call, snapshots,
         f"There is no snapshot yet: `mlflow-console backup create{place}` makes one.",
     )  # fmt: skip
     going_on = backup.current()

@@ -12,6 +12,7 @@ from console.cli.backup_wanted import Only, Wanted, found, parts_of
 from console.cli.context import Json, Session, absolute, session
 from console.core import deployment as core
 from console.core.errors import UsageError
+from console.core.files import free_bytes
 from console.core.format import size
 from console.core.operations import OPERATIONS
 from console.core.text import clean
@@ -139,6 +140,8 @@ def _into(call: Session, wanted: str, directory: Path) -> None:
 
     core.refuse_when_read_only(SPEC, core.read_only_reason(call.read_only))
     snapshot = found(call, wanted)
+    held = size(snapshot.manifest.bytes if snapshot.manifest else None)
+    call.output.note(f"It holds {held}; {size(free_bytes(directory))} are free in {directory}.")
     call.work(
         lambda cancel: restore_into.into(snapshot.path, directory, cancel),
         "The same command goes on with it.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -22,13 +22,14 @@ from console.core.backup.snapshot import (
 from console.core.format import count, elapsed, exact, plural, size
 from console.core.text import clean
 
-TONES = {"ok": Tone.GOOD, "broken": Tone.BAD, "unreadable": Tone.BAD}
-
+WIDE = 92
+AGE = Column("AGE", right=True)
 SNAPSHOTS = (
-    Column("SNAPSHOT", keep=True), Column("LABEL", most=LONG_NAME), Column("AGE", right=True),
-    Column("SIZE", right=True), Column("NEW", right=True), Column("OBJECTS", right=True),
-    Column("RUNS", right=True), Column("VERIFIED"), Column("DRILLED"), Column("STATE"),
+    Column("SNAPSHOT", keep=True), Column("SIZE", right=True), Column("NEW", right=True),
+    Column("OBJECTS", right=True), Column("RUNS", right=True), Column("VERIFIED"),
+    Column("DRILLED"), Column("STATE", most=2 * LONG_NAME),
 )  # fmt: skip
+REASONS = {"asked": "by hand", "scheduled": "by the timer", "safety": "before a restore"}
 EXPERIMENTS = (
     Column("ID", keep=True), Column("NAME", most=LONG_NAME), Column("STAGE"), Column("ARTIFACTS"),
 )  # fmt: skip
@@ -146,18 +147,26 @@ def shown(path: str) -> str:
     return os.fsencode(path).decode(errors="replace")
 
 
-def row(call: Session, snapshot: Snapshot) -> list[Cell]:
-    """A snapshot for people."""
-    state, manifest = state_of(snapshot), snapshot.manifest
+def show(call: Session, snapshots: Sequence[Snapshot], empty: str) -> None:
+    """Write the list for people."""
+    width = call.output.columns()
+    aged = width is None or width >= WIDE
+    call.output.table(
+        (SNAPSHOTS[0], AGE, *SNAPSHOTS[1:]) if aged else SNAPSHOTS, snapshots,
+        lambda each: _row(call, each, aged), empty,
+    )  # fmt: skip
+
+
+def _row(call: Session, snapshot: Snapshot, aged: bool) -> list[Cell]:
+    found, manifest = snapshot.state, snapshot.manifest
+    age = [elapsed(manifest.created_at if manifest else None)] if aged else []
     if manifest is None:
-        unknown: list[Cell] = ["-"] * 5
-        return [snapshot.id, "", *unknown, "-", "-", Marked(snapshot.problem or state, Tone.BAD)]
-    found = snapshot.state
+        return [snapshot.id, *age, *["-"] * 6, state_cell(snapshot)]
     return [
-        snapshot.id, manifest.label, elapsed(manifest.created_at), size(manifest.bytes),
-        size(manifest.new_bytes), count(manifest.artifacts.objects if manifest.artifacts else None),
+        snapshot.id, *age, size(manifest.bytes), size(manifest.new_bytes),
+        count(manifest.artifacts.objects if manifest.artifacts else None),
         count(manifest.database.runs if manifest.database else None),
-        call.output.time(found.verified_at), _drilled(call, snapshot), _state(snapshot),
+        call.output.time(found.verified_at), _drilled(call, snapshot), state_cell(snapshot),
     ]  # fmt: skip
 
 
@@ -167,15 +176,20 @@ def _drilled(call: Session, snapshot: Snapshot) -> Cell:
     return call.output.time(snapshot.state.drilled_at)
 
 
-def _state(snapshot: Snapshot) -> Cell:
+def state_cell(snapshot: Snapshot) -> Cell:
+    """How a snapshot is, and what makes it a special one."""
     state, manifest = state_of(snapshot), snapshot.manifest
-    if state == "broken":
-        return Marked(f"broken: {plural(snapshot.state.broken_count, 'file')}", Tone.BAD)
-    if state == "unreadable":
+    if manifest is None or state == "unreadable":
         return Marked(f"unreadable: {snapshot.problem}", Tone.BAD)
-    if manifest is not None and not manifest.complete:
-        return Marked(f"ok, only {', '.join(manifest.parts)}", Tone.WARN)
-    return Marked("ok", Tone.GOOD)
+    if state == "broken":
+        words = f"broken: {plural(snapshot.state.broken_count, 'file')}"
+        tone = Tone.BAD
+    else:
+        words, tone = "ok", Tone.GOOD if manifest.complete else Tone.WARN
+    named = [f"only {', '.join(manifest.parts)}"] if not manifest.complete else []
+    named += ["before a restore"] if manifest.reason == "safety" else []
+    named += [manifest.label] if manifest.label else []
+    return Marked(", ".join([words, *named]), tone)
 
 
 def facts(snapshot: Snapshot) -> Iterator[tuple[str, Cell]]:
@@ -183,7 +197,7 @@ def facts(snapshot: Snapshot) -> Iterator[tuple[str, Cell]]:
     state, manifest = snapshot.state, snapshot.manifest
     yield "snapshot", snapshot.id
     yield "folder", shown(str(snapshot.path))
-    yield "state", _state(snapshot)
+    yield "state", state_cell(snapshot)
     yield "broken", ", ".join(clean(name, 100) for name in state.broken[:5])
     if manifest is not None:
         yield from _contents(manifest)
@@ -196,7 +210,7 @@ def facts(snapshot: Snapshot) -> Iterator[tuple[str, Cell]]:
 
 def _contents(manifest: Manifest) -> Iterator[tuple[str, Cell]]:
     yield "label", manifest.label
-    yield "made", f"{exact(manifest.created_at)}, {manifest.reason}"
+    yield "made", f"{exact(manifest.created_at)} {REASONS[manifest.reason]}"
     yield "took", elapsed(manifest.created_at, manifest.completed_at)
     yield "of", f"{manifest.deployment} ({manifest.driver}) in {manifest.directory}"
     yield "holds", ", ".join(manifest.parts) + ("" if manifest.complete else ": not complete")

@@ -185,8 +185,7 @@ def test_read_only_makes_nothing(cli: Cli, snapshot: str, place: Path) -> None:
 def test_the_list(cli: Cli, snapshot: str) -> None:
     head, row = cli("backup", "list").out.splitlines()
     assert head.split() == [
-        "SNAPSHOT", "LABEL", "AGE", "SIZE", "NEW", "OBJECTS", "RUNS", "VERIFIED", "DRILLED",
-        "STATE",
+        "SNAPSHOT", "AGE", "SIZE", "NEW", "OBJECTS", "RUNS", "VERIFIED", "DRILLED", "STATE",
     ]  # fmt: skip
     assert row.startswith(snapshot)
     assert row.split()[-5:] == ["3", "2", "-", "-", "ok"]
