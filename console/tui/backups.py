@@ -190,7 +190,8 @@ def _seen(doing: Doing, reports: Iterator[Progress], left: threading.Event) -> I
         if before is not None and not same:
             over.append(before.label)
         now = replace(now, report=report, rate=pace.add(report, at), over=tuple(over))
-        if not same or at - shown >= SHOW_SECONDS:
+        whole = report.done is not None and report.done == report.total
+        if not same or whole or at - shown >= SHOW_SECONDS:
             shown = at
             yield now
         if left.is_set():
