@@ -40,7 +40,7 @@ def refuse_without_memory(needed: int, free: int, where: str) -> None:
         raise TooSmallError(
             f"A drill needs up to {size(needed)} of memory, and {where} has {size(free)} free: the "
             "live server would suffer",
-            "Do it on a machine with more memory: `mlflow-console backup restore FOLDER --into DIR`.",
+            "Do it on one with more memory: `mlflow-console backup restore FOLDER --into DIR`.",
         )
 
 
