@@ -22,6 +22,7 @@ from tests.support import deployments, snapshots, stacks, steady_client
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
 
 ALICE = ("alice", "correct horse battery")
+RUN = "from console.cli.main import run; run()"
 BEFORE, DURING = 3, 2
 
 
@@ -96,7 +97,7 @@ def test_everything_destroyed_and_brought_back(running: Deployment, tmp_path: Pa
     assert again.stack.status().healthy
     assert any(user.name == "alice" for user in again.users.list())
     console = subprocess.run(
-        [sys.executable, "-m", "console.cli.main", "--deployment", str(again.directory), "runs",
+        [sys.executable, "-c", RUN, "--deployment", str(again.directory), "runs",
          "list", steady_client.EXPERIMENT, "--json"],
         capture_output=True, check=False, text=True,
     )  # fmt: skip
