@@ -250,9 +250,9 @@ def test_the_clock_set_back(running: Deployment, place: Path) -> None:
     """The order stays, no snapshot takes the name of another, and it is said."""
     first = snapshots.make(running)
     with time_machine.travel(datetime.now(UTC) - timedelta(days=400), tick=True):
+        assert any("clock" in each.title for each in running.backup.findings())
         second = snapshots.make(running)
         found = running.backup.list()
         assert [each.id for each in found] == [second.id, first.id]
-        assert any("clock" in each.title for each in running.backup.findings())
     assert second.id < first.id
     no_lie(running)

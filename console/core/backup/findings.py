@@ -185,11 +185,10 @@ def _late(seen: _Seen) -> Iterator[Finding]:
     """The newest snapshot is older than it should be, or of a time that has not come."""
     expected, why = _expected(seen)
     newest = next(iter(seen.complete), None)
-    latest = max((each.created_at for each in seen.complete), default=seen.now)
-    if (latest - seen.now).total_seconds() > CLOCK_SECONDS:
+    if newest is not None and (newest.created_at - seen.now).total_seconds() > CLOCK_SECONDS:
         yield _warning(
             "backup-late",
-            f"A snapshot is of {latest:%Y-%m-%d %H:%M} UTC, and it is "
+            f"The newest snapshot is of {newest.created_at:%Y-%m-%d %H:%M} UTC, and it is "
             f"{seen.now:%Y-%m-%d %H:%M} now: the clock was set back, or was wrong then",
             "Whether snapshots are late cannot be told.",
             f"set the clock; then {CREATE}",
