@@ -27,8 +27,8 @@ SETS: tuple[Parts, ...] = (
     ("users",),
 )  # fmt: skip
 MEANWHILE = (
-    "Until it is done the tracking server is stopped, and who asks for it is told so: nobody "
-    "logs anything."
+    "until it is done the tracking server is stopped, and who asks for it is told so: nobody "
+    "logs anything"
 )
 
 
@@ -119,10 +119,10 @@ def _said(plan: RestorePlan) -> list[Part]:
     parts: list[Part] = []
     for warning in plan.warnings:
         parts += [("! ", "warn"), f"{clean(warning, 400)}\n"]
-    for line in plan.lines:
+    for line in (MEANWHILE, *plan.lines):
         parts += [("· ", "dim"), f"{clean(line, 400)}\n"]
     if plan.free_bytes is not None:
         sign: Part = ("· ", "dim") if _enough(plan) else ("✗ ", "bad")
-        words = f"it needs at most {fmt.size(plan.needed_bytes)}; "
-        parts += [sign, f"{words}{fmt.size(plan.free_bytes)} are free\n"]
-    return [*parts, ("· ", "dim"), MEANWHILE]
+        room = f"{fmt.size(plan.needed_bytes)}; {fmt.size(plan.free_bytes)} are free"
+        parts += [sign, f"it needs at most {room}"]
+    return parts
