@@ -55,7 +55,7 @@ def in_store(deployment: Deployment, folder: Path) -> dict[str, str]:
     items = [item for batch in store.items(cancel) for item in batch]
     wanted = [(item, folder / str(number)) for number, item in enumerate(items)]
     found = {}
-    for batch in store.fetch(wanted, cancel):
+    for batch in store.fetch(wanted, folder / "parts", cancel):
         for each in batch:
             assert not each.error, each
             found[each.item.key] = hashlib.sha256(each.path.read_bytes()).hexdigest()
