@@ -235,6 +235,11 @@ def forget(
             "Its timer goes on sending messages: "
             f"`mlflow-console --deployment {directory} notify off` removes it."
         )
+    if opened and opened.backup.scheduled().installed:
+        call.output.note(
+            "Its timer goes on making snapshots: "
+            f"`mlflow-console --deployment {directory} backup schedule off` removes it."
+        )
 
 
 def _opened(directory: Path) -> Deployment | None:

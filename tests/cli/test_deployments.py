@@ -132,16 +132,21 @@ def test_forget_names_the_timer_that_goes_on(
 ) -> None:
     monkeypatch.setattr(systemd, "MACHINE", tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    for unit in deployment.notify.plan(600):
+    looks = deployment.notify.plan(600)
+    folder, daily = looks[0].path.parent, schedule.read("03:00")
+    snapshots = schedule.units(folder, deployment.name, deployment.directory, daily)
+    for unit in (*looks, *snapshots):
         unit.path.parent.mkdir(parents=True, exist_ok=True)
         unit.path.write_text(unit.text)
     register.add("lab", deployment.directory)
     said = cli("forget", "lab").err
-    assert f"`mlflow-console --deployment {deployment.directory} notify off` removes it." in said
+    call = f"`mlflow-console --deployment {deployment.directory}"
+    assert f"{call} notify off` removes it." in said
+    assert f"{call} backup schedule off` removes it." in said
     register.add("lab", deployment.directory)
-    for unit in deployment.notify.plan(600):
+    for unit in (*looks, *snapshots):
         unit.path.unlink()
-    assert "notify off" not in cli("forget", "lab").err
+    assert "removes it" not in cli("forget", "lab").err
 
 
 def test_audit(cli: Cli, deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
