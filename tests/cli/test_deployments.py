@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from console.core import register, systemd
+from console.core.backup import schedule
 from console.core.deployment import Deployment
 from tests.cli.conftest import Cli
 from tests.support import machine
