@@ -140,7 +140,7 @@ class Backups:
         self._show(doing)
         self._app.follow(
             # Who leaves the console sets the event that is given here; the work has its own.
-            lambda left: _seen(doing, begin(cancel), left),
+            lambda left: worth_showing(doing, begin(cancel), left),
             Listener(each=lambda seen: self._seen(seen[-1]), done=self._done, failed=self._failed),
             group="backups", keep=1,
         )  # fmt: skip
@@ -179,8 +179,16 @@ class Backups:
             self._app.look()
 
 
-def _seen(doing: Doing, reports: Iterator[Progress], left: threading.Event) -> Iterator[Doing]:
-    """What is to be shown of the reports: each new step at once, numbers now and then."""
+def worth_showing(
+    doing: Doing, reports: Iterator[Progress], left: threading.Event
+) -> Iterator[Doing]:
+    """What is to be shown of the reports: each new step at once, numbers now and then.
+
+    Args:
+        doing: What is being done.
+        reports: All of them; what programs say under a step is passed over.
+        left: Ends this, and not what reports.
+    """
     pace, shown, over, now = Pace(), 0.0, deque[str](maxlen=STEPS), doing
     for report in reports:
         if report.said:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -190,6 +190,39 @@ async def test_making_one_goes_on_beside_everything_else(monkeypatch: pytest.Mon
         await settle(pilot)
         assert toasts(app)[-1] == "copying 1 of 2"
         assert len(fake.backup.done) == 1
+
+
+def test_steps_are_shown_at_once_and_numbers_now_and_then() -> None:
+    reports = [
+        Progress("looking"), Progress("looking", said="at this"),
+        *(Progress(f"copying {number:,} of 2,000", number, 2000) for number in range(1, 2001)),
+        Progress("writing"),
+    ]  # fmt: skip
+    begun = backups.Doing("backup.create", NOW)
+    seen = list(backups.worth_showing(begun, iter(reports), threading.Event()))
+    labels = [each.report.label for each in seen if each.report]
+    assert labels[:2] == ["looking", "copying 1 of 2,000"]
+    assert labels[-3:] == ["copying 2,000 of 2,000", "writing", "writing"]
+    assert len(labels) < 20
+    assert seen[-1].over == ("looking", "copying 2,000 of 2,000")
+
+
+def test_who_leaves_ends_the_following_alone() -> None:
+    left, ended = threading.Event(), []
+
+    def reports() -> Iterator[Progress]:
+        try:
+            yield Progress("one")
+            left.set()
+            yield Progress("two")
+            yield Progress("three")
+        finally:
+            ended.append(True)
+
+    begun = backups.Doing("backup.create", NOW)
+    seen = list(backups.worth_showing(begun, reports(), left))
+    assert [each.report.label for each in seen if each.report] == ["one", "two"]
+    assert ended
 
 
 async def test_stopping_asks_first() -> None:

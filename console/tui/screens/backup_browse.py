@@ -267,8 +267,10 @@ def bring_back(screen: AreaScreen, wanted: str, words: str, runs: Sequence[Run])
     ]
     if len(runs) > NAMED:
         lines.append(f"and {len(runs) - NAMED} more")
-    lines += ["", "They come back as new runs with new ids, tagged with where they come from; "
-              "nothing that is there is changed."]  # fmt: skip
+    they = "It comes back as a new run with a new id, tagged with where it comes"
+    if len(runs) > 1:
+        they = "They come back as new runs with new ids, tagged with where they come"
+    lines += ["", f"{they} from; nothing that is there is changed."]
 
     def answered(yes: bool | None) -> None:
         if yes:

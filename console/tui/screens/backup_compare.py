@@ -28,6 +28,7 @@ COLUMNS = (
 )  # fmt: skip
 SIGNS = {"came": ("+", "ok"), "went": ("-", "bad"), "changed": ("~", "warn")}
 KINDS = ("runs", "experiments", "artifacts", "users", "versions")
+RUN_ID = 32
 ONE = {"runs": "run", "experiments": "experiment", "artifacts": "artifact", "users": "user",
        "versions": "version"}  # fmt: skip
 
@@ -143,9 +144,19 @@ def _sums(found: Difference) -> Iterator[Part]:
         yield clean(note, 200)
 
 
+def _short(key: str) -> str:
+    """An artifact's key with only the beginning of its run's id: the name of a file is its end."""
+    parts = key.split("/")
+    if len(parts) > 3 and parts[2] == "artifacts" and len(parts[1]) == RUN_ID:
+        return f"{parts[0]}/{parts[1][:8]}…/{'/'.join(parts[3:])}"
+    return key
+
+
 def _row(key: str, kind: str, item: Item) -> Row:
     sign, tone = SIGNS[item.what]
     name, number = (item.name, item.id) if kind in ("runs", "experiments") else (item.id, "")
+    if kind == "artifacts":
+        name = _short(name)
     detail = item.detail if kind in ("runs", "experiments") or not item.name else (
         f"{item.detail} in {item.name}".strip()
     )  # fmt: skip

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from console.core.backup.compare import Holding
 
 COLUMNS = (
-    Column("in", 15, 18), Column("", 1), Column("run", 16, 30), Column("started", 9),
-    Column("user", 8, 16), Column("experiment", 14, 40), Column("label", 10, 30, wide=100),
+    Column("in", 15), Column("", 1), Column("run", 14, 30), Column("started", 9),
+    Column("user", 8, 16), Column("experiment", 15, 40), Column("label", 10, 30, wide=100),
     Column("id", 8, 32, wide=90),
 )  # fmt: skip
 
