@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import sqlite3
+import stat
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -17,11 +21,12 @@ from console.core.secrets import Secret
 from console.core.settings import ServerSettings, Settings
 from console.core.stack.embedded import EmbeddedDriver
 from console.core.stack.places import ArtifactStore, Bucket, Folder
-from console.core.storage import s3, service
+from console.core.storage import s3, s3_client, service
+from console.core.storage import store as contract
 from console.core.storage.filesystem import FilesystemStore
 from console.core.storage.s3 import S3Store
 from console.core.storage.service import Amount, Usage
-from console.core.storage.store import Store
+from console.core.storage.store import Fetched, Item, Store
 from tests.support import engine
 from tests.support.s3_server import S3Server, s3_server
 
@@ -226,6 +231,151 @@ def test_a_cancelled_walk_of_the_service_is_an_error(
         list(reports)
 
 
+def listed_items(store: Store) -> dict[str, Item]:
+    found = [each for batch in store.items(threading.Event()) for each in batch]
+    assert len(found) == len({each.key for each in found}), "nothing is listed twice"
+    return {each.key: each for each in found}
+
+
+def in_order(keys: Iterable[str]) -> list[str]:
+    return sorted(keys, key=os.fsencode)
+
+
+def fetch(store: Store, folder: Path, keys: Iterable[str] | None = None) -> dict[str, Fetched]:
+    items = listed_items(store)
+    wanted = [(items[key], folder / "to" / f"{number}" / "x")
+              for number, key in enumerate(items if keys is None else keys)]  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    batches = store.fetch(wanted, folder / "parts", threading.Event())
+    found = [each for batch in batches for each in batch]
+    assert {each.item.key for each in found} == {item.key for item, _ in wanted}
+    assert not list((folder / "parts").iterdir()), "nothing half is left"
+    return {each.item.key: each for each in found}
+
+
+def test_items_are_in_the_order_of_their_keys(shelf: Shelf) -> None:
+    objects = {f"{name}/{name}": b"x" * number for number, name in enumerate(ODD)}
+    objects |= {"a/b": b"1", "a-b": b"22", "a0": b"333", "a/b-c": b""}
+    shelf.put(objects)
+    items = listed_items(shelf.store())
+    assert list(items) == in_order(objects)
+    assert {key: item.size for key, item in items.items()} == {
+        key: len(data) for key, data in objects.items()
+    }
+    assert all(item.mark for item in items.values())
+
+
+def test_items_of_more_than_one_page(shelf: Shelf) -> None:
+    objects = {f"{number % 7}/{number:04}": b"x" * (number % 5) for number in range(2501)}
+    shelf.put(objects)
+    assert list(listed_items(shelf.store())) == in_order(objects)
+
+
+def test_the_mark_is_another_one_when_the_content_is(shelf: Shelf) -> None:
+    shelf.put({"same": b"one", "other": b"one"})
+    before = listed_items(shelf.store())
+    assert listed_items(shelf.store()) == before
+    shelf.put({"other": b"two"})
+    after = listed_items(shelf.store())
+    assert after["same"] == before["same"]
+    assert after["other"].mark != before["other"].mark
+
+
+def test_what_is_written_after_asking_for_the_time_is_not_older(shelf: Shelf) -> None:
+    shelf.put({"before": b"x"})
+    time.sleep(1.1)  # the clock of a bucket goes by seconds
+    clock = shelf.store().clock()
+    shelf.put({"after": b"x"})
+    items = listed_items(shelf.store())
+    assert max(items["before"].modified, items["before"].written) < clock
+    assert clock <= max(items["after"].modified, items["after"].written)
+    assert abs(clock / 1000 - time.time()) < 60
+
+
+def test_everything_is_fetched_as_it_is(shelf: Shelf, tmp_path: Path) -> None:
+    objects = {f"{name}/{name}": os.urandom(number * 7) for number, name in enumerate(ODD)}
+    objects |= {"empty": b"", "large": os.urandom(9_000_001)}
+    shelf.put(objects)
+    fetched = fetch(shelf.store(), tmp_path / "fetched")
+    items = listed_items(shelf.store())
+    for key, data in objects.items():
+        item, path, sha256, error = fetched[key]
+        assert (item, error) == (items[key], "")
+        assert path.read_bytes() == data
+        assert sha256 == hashlib.sha256(data).hexdigest()
+        found = path.stat()
+        assert found.st_mtime_ns // 1_000_000 == item.modified
+        assert stat.S_IMODE(found.st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_many_are_fetched(shelf: Shelf, tmp_path: Path) -> None:
+    objects = {
+        f"{number % 9}/{number:04}": b"%d" % number * (number % 50) for number in range(1500)
+    }
+    shelf.put(objects)
+    fetched = fetch(shelf.store(), tmp_path / "fetched")
+    assert {key: each.path.read_bytes() for key, each in fetched.items()} == objects
+
+
+def test_what_went_meanwhile_is_gone_and_what_changed_is_told(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.put({"a": b"a", "b": b"b", "changes": b"old"})
+    store = shelf.store()
+    items = listed_items(store)
+    wanted = [(items["a"], tmp_path / "a"), (items["changes"], tmp_path / "c")]
+    missing = items["b"]._replace(key="not/there")
+    wanted.append((missing, tmp_path / "m"))
+    shelf.put({"changes": b"newer"})
+    found = {
+        each.item.key: each
+        for batch in store.fetch(wanted, tmp_path / "parts", threading.Event())
+        for each in batch
+    }
+    assert found["a"].error == found["changes"].error == ""
+    assert found["not/there"] == (missing, tmp_path / "m", "", contract.GONE)
+    assert not (tmp_path / "m").exists()
+    changed = found["changes"]
+    assert changed.path.read_bytes() == b"newer"
+    assert (changed.item.size, changed.item.mark) == (5, listed_items(store)["changes"].mark)
+    assert changed.item != items["changes"]
+
+
+def test_fetching_that_is_cancelled_just_ends(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.put({f"{number:04}": b"x" for number in range(1500)})
+    store, cancel = shelf.store(), threading.Event()
+    items = listed_items(store).values()
+    found = 0
+    for batch in store.fetch(((i, tmp_path / i.key) for i in items), tmp_path / "parts", cancel):
+        found += len(batch)
+        cancel.set()
+    assert 0 < found < 1500
+    assert not list((tmp_path / "parts").iterdir())
+
+
+def test_what_is_put_can_be_fetched(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.put({"there": b"before"})
+    objects = {f"{name}/{name}": os.urandom(number * 7) for number, name in enumerate(ODD)}
+    objects |= {"there": b"after", "empty": b"", "large": os.urandom(17_000_001)}
+    wanted = []
+    for number, (key, data) in enumerate(objects.items()):
+        path = tmp_path / f"{number}"
+        path.write_bytes(data)
+        os.utime(path, ns=(10**18, 10**18))
+        wanted.append((key, path))
+    store = shelf.store()
+    done = [key for batch in store.put(iter(wanted), threading.Event()) for key in batch]
+    assert sorted(done) == sorted(objects)
+    assert listed(store) == {key: len(data) for key, data in objects.items()}
+    fetched = fetch(store, tmp_path / "fetched")
+    assert {key: each.path.read_bytes() for key, each in fetched.items()} == objects
+
+
+def test_putting_what_is_not_there_is_said(shelf: Shelf, tmp_path: Path) -> None:
+    with pytest.raises(ConsoleError, match="nothing here"):
+        list(shelf.store().put([("key", tmp_path / "nothing here")], threading.Event()))
+    assert listed(shelf.store()) == {}
+
+
 # What only a bucket has
 
 
@@ -291,3 +441,67 @@ def test_a_store_that_is_stopped_in_the_middle(
     finally:
         server.restart()
     assert len(listed(S3Store(server.bucket(bucket.name)))) == 1500
+
+
+def test_fetching_from_a_store_that_is_stopped_in_the_middle(
+    server: S3Server, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_client, "BACKOFF_SECONDS", 0.1)
+    server.put(bucket.name, {f"{number:04}": b"x" * 1000 for number in range(3000)})
+    store = S3Store(bucket)
+    items = listed_items(store).values()
+    fetching = store.fetch(
+        ((item, tmp_path / item.key) for item in items), tmp_path / "parts", threading.Event()
+    )
+    found = next(fetching)
+    engine.docker("kill", server.container)
+    try:
+        with pytest.raises(UnreachableError, match="The artifact store at"):
+            list(fetching)
+    finally:
+        server.restart()
+    assert not list((tmp_path / "parts").iterdir())
+    assert all(each.path.read_bytes() == b"x" * 1000 for each in found)
+
+
+def test_a_key_that_is_no_text_cannot_be_put(bucket: Bucket, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    with pytest.raises(ConsoleError, match="cannot hold"):
+        list(S3Store(bucket).put([("a\udcff", tmp_path / "x")], threading.Event()))
+
+
+# What only a folder has
+
+
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    outside.mkdir()
+    root.mkdir()
+    (outside / "secret").write_bytes(b"secret")
+    (root / "file").symlink_to(outside / "secret")
+    (root / "folder").symlink_to(outside)
+    os.mkfifo(root / "pipe")
+    store = FilesystemStore(root)
+    fetched = fetch(store, tmp_path / "fetched")
+    assert set(fetched) == {"file", "folder", "pipe"}
+    assert all(each.error and not each.path.exists() for each in fetched.values())
+    new = tmp_path / "new"
+    new.write_bytes(b"new")
+    with pytest.raises(ConsoleError):
+        list(store.put([("folder/secret", new)], threading.Event()))
+    assert (outside / "secret").read_bytes() == b"secret"
+    for key in ("../x", "a//b", "", "/x", "a/./b", "a/../b"):
+        with pytest.raises(ConsoleError, match="cannot hold"):
+            list(store.put([(key, new)], threading.Event()))
+    list(store.put([("file", new)], threading.Event()))
+    assert (root / "file").read_bytes() == b"new"
+    assert (outside / "secret").read_bytes() == b"secret"
+
+
+def test_a_copy_that_keeps_its_time_came_when_it_came(tmp_path: Path) -> None:
+    store = FilesystemStore(tmp_path)
+    clock = store.clock()
+    (tmp_path / "copy").write_bytes(b"x")
+    os.utime(tmp_path / "copy", ns=(10**18, 10**18))
+    item = listed_items(store)["copy"]
+    assert item.modified < clock <= item.written

@@ -142,7 +142,7 @@ def test_what_begins_during_the_walk_is_no_orphan(
         write(dep, f"9/models/m-{new}/artifacts/x", 7)
 
     store = MeanwhileStore(dep.paths.artifacts, happens)
-    monkeypatch.setattr(StorageService, "_store", lambda _self: store)
+    monkeypatch.setattr(StorageService, "store", property(lambda _self: store))
     monkeypatch.setattr(service, "INTERVAL_SECONDS", 0.0)
     reports = list(dep.storage.usage(cancel=threading.Event()))
     assert all(report.orphans == Amount() for report in reports[:-1])
@@ -169,7 +169,7 @@ def test_what_was_never_completed_is_beside_the_sums(
 ) -> None:
     write(dep, f"1/{RUN}/artifacts/a", 100)
     store = UnfinishedStore(dep.paths.artifacts)
-    monkeypatch.setattr(StorageService, "_store", lambda _self: store)
+    monkeypatch.setattr(StorageService, "store", property(lambda _self: store))
     monkeypatch.setattr(service, "INTERVAL_SECONDS", 0.0)
     *before, usage = dep.storage.usage(cancel=threading.Event())
     assert all(report.incomplete_uploads == Amount() for report in before)

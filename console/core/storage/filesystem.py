@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from console.core.files import explained, free_bytes
-from console.core.storage.store import Batch
+from console.core.storage import filesystem_transfer
+from console.core.storage.store import Batch, Fetched, Item
 from console.core.storage.usage import Amount
 from console.core.text import clean
 
 BATCH = 500  # objects, or folders without any
+TICK_MILLISECONDS = 20  # files are stamped with the time of the last tick
 MOST_PROBLEMS = 50  # sentences; a thousand unreadable folders have one cause
 
 
@@ -30,6 +33,7 @@ class FilesystemStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.base = str(root)
+        self._base = os.fsencode(root) + b"/"
         self.problems: list[str] = []
         self._unread = 0
 
@@ -73,6 +77,68 @@ class FilesystemStore:
         yield batch
         if self._unread > MOST_PROBLEMS:
             self.problems.append(f"{self._unread - MOST_PROBLEMS} more could not be read")
+
+    def items(self, cancel: threading.Event) -> Iterator[list[Item]]:
+        """List every file with its times, in the order of the keys; raises as `walk`."""
+        self.problems = []
+        self._unread = 0
+        if not self._root_is_there():
+            return
+        batch: list[Item] = []
+        waiting = [b""]  # folders to look at and files found; what comes first is the last
+        while waiting and not cancel.is_set():
+            path = waiting.pop()
+            if not path or path.endswith(b"/"):
+                waiting += sorted(self._entries(path), reverse=True)
+                continue
+            key = os.fsdecode(path)
+            try:
+                batch.append(filesystem_transfer.item(key, os.lstat(self._base + path)))
+            except OSError as error:
+                self._problem(key, error)
+            if len(batch) >= BATCH:
+                yield batch
+                batch = []
+        yield batch
+
+    def _entries(self, prefix: bytes) -> Iterator[bytes]:
+        """What is in a folder; folders end in a slash."""
+        try:
+            with os.scandir(self._base + prefix) as entries:
+                for entry in entries:
+                    end = b"/" if entry.is_dir(follow_symlinks=False) else b""
+                    yield prefix + entry.name + end
+        except OSError as error:
+            self._problem(os.fsdecode(prefix), error)
+
+    def clock(self) -> int:
+        """The clock that stamps the files here, which may be another machine's.
+
+        Raises:
+            AccessError: The folder cannot be read.
+        """
+        with explained(self.root):
+            os.scandir(self.root).close()
+        try:
+            handle = os.open(self.root, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        except OSError:  # not every file system can, and not every account may
+            return int(time.time() * 1000) - TICK_MILLISECONDS
+        try:
+            return os.fstat(handle).st_ctime_ns // 1_000_000
+        finally:
+            os.close(handle)
+
+    def fetch(
+        self, wanted: Iterable[tuple[Item, Path]], parts: Path, cancel: threading.Event
+    ) -> Iterator[list[Fetched]]:
+        """Copy many files out of the folder; see `Store.fetch`."""
+        return filesystem_transfer.fetch(self.root, wanted, parts, cancel)
+
+    def put(
+        self, wanted: Iterable[tuple[str, Path]], cancel: threading.Event
+    ) -> Iterator[list[str]]:
+        """Copy files into the folder; see `Store.put`."""
+        return filesystem_transfer.put(self.root, wanted, cancel)
 
     def _root_is_there(self) -> bool:
         with explained(self.root):

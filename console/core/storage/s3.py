@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 from console.core.errors import CancelledError, ConsoleError
 from console.core.stack.places import Bucket
 from console.core.storage import s3_answers
-from console.core.storage.s3_client import S3Client
-from console.core.storage.store import Batch
+from console.core.storage.s3_client import S3Client, awaited, begin
+from console.core.storage.store import Batch, Fetched, Item
 from console.core.storage.usage import Amount
 
 PAGE = 1000  # keys, uploads or parts; S3 gives no more at once
@@ -75,6 +78,53 @@ class S3Store:
                 if following == token:
                     raise ConsoleError("The artifact store's listing goes round in circles")
                 token = following
+
+    def items(self, cancel: threading.Event) -> Iterator[list[Item]]:
+        """List every object with its ETag; raises as `walk`.
+
+        The next page is asked for before what is in this one is used, which takes as long.
+        """
+        with contextlib.closing(S3Client(self._bucket, PAGE_SECONDS, RETRIES)) as client:
+            token = ""
+            asked = begin(functools.partial(client.get, self._page(token)))
+            while True:
+                try:
+                    answer = awaited(asked, cancel)
+                except CancelledError:
+                    return
+                before, token = token, s3_answers.following(answer)
+                if token and token == before:
+                    raise ConsoleError("The artifact store's listing goes round in circles")
+                if token:
+                    asked = begin(functools.partial(client.get, self._page(token)))
+                yield s3_answers.items(answer, len(self._folder))
+                if not token or cancel.is_set():
+                    return
+
+    def clock(self) -> int:
+        """The store's clock, by the second; raises as `check`."""
+        with contextlib.closing(S3Client(self._bucket, CHECK_SECONDS, 0)) as client:
+            s3_answers.listing(client.get(self._page("", most=1)))
+            try:
+                return int(parsedate_to_datetime(client.date).timestamp()) * 1000
+            except ValueError as error:
+                raise ConsoleError("The artifact store does not say what time it is") from error
+
+    def fetch(
+        self, wanted: Iterable[tuple[Item, Path]], parts: Path, cancel: threading.Event
+    ) -> Iterator[list[Fetched]]:
+        """Read many objects at once into files; see `Store.fetch`."""
+        from console.core.storage.s3_download import Download  # noqa: PLC0415  # seldom needed
+
+        return Download(self._bucket, parts, self.check).run(wanted, cancel)
+
+    def put(
+        self, wanted: Iterable[tuple[str, Path]], cancel: threading.Event
+    ) -> Iterator[list[str]]:
+        """Write files into the bucket; see `Store.put`."""
+        from console.core.storage.s3_upload import upload  # noqa: PLC0415  # seldom needed
+
+        return upload(self._bucket, wanted, cancel)
 
     def _page(self, token: str, most: int | None = None) -> dict[str, str]:
         query = {"list-type": "2", "encoding-type": "url", "max-keys": str(most or PAGE)}

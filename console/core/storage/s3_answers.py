@@ -9,15 +9,19 @@ and API_ListParts beside it.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from console.core.errors import ConsoleError
-from console.core.storage.store import Batch
+from console.core.storage.store import Batch, Item
 
 _KEY = re.compile(rb"<Key>([^<]*)</Key>")
 _SIZE = re.compile(rb"<Size>([0-9]+)</Size>")
+_TIME = re.compile(rb"<LastModified>([^<]*)</LastModified>")
+_MARK = re.compile(rb'<ETag>(?:&quot;|&#34;|")?([^<&"]*)(?:&quot;|&#34;|")?</ETag>')
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]*)</UploadId>")
+_LISTING = b"ListBucketResult"
 _URL_ENCODED = b"<EncodingType>url</EncodingType>"
 _ENTITY = re.compile(r"&(?:#x([0-9a-fA-F]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
@@ -69,7 +73,7 @@ def listing(body: bytes, skip: int = 0) -> Listing:
     Raises:
         ConsoleError: It is no such answer, or not all of it.
     """
-    truncated = _is_truncated(body, b"ListBucketResult")
+    truncated = _is_truncated(body, _LISTING)
     keys, sizes = _keys(body), _SIZE.findall(body)
     if len(keys) != len(sizes):
         raise _not_understood(f"{len(keys)} keys and {len(sizes)} sizes")
@@ -78,6 +82,24 @@ def listing(body: bytes, skip: int = 0) -> Listing:
         raise _not_understood("there is more, but it does not say how to ask for it")
     objects = [(key[skip:], int(size)) for key, size in zip(keys, sizes, strict=True)]
     return Listing(objects, token)
+
+
+def items(body: bytes, skip: int = 0) -> list[Item]:
+    """Read an answer to ListObjectsV2, with what it says of each object; raises as `listing`."""
+    objects = listing(body, skip).objects
+    times = [_milliseconds(each) for each in _TIME.findall(body)]
+    marks = [each.decode("utf-8", "replace") for each in _MARK.findall(body)] or [""] * len(objects)
+    if not len(objects) == len(times) == len(marks):
+        raise _not_understood(f"{len(objects)} keys, {len(times)} times and {len(marks)} marks")
+    return [
+        Item(key, size, modified, mark)
+        for (key, size), modified, mark in zip(objects, times, marks, strict=True)
+    ]
+
+
+def following(body: bytes) -> str:
+    """What the page after an answer to ListObjectsV2 is asked with; raises as `listing`."""
+    return _text(body, b"NextContinuationToken") if _is_truncated(body, _LISTING) else ""
 
 
 def uploads(body: bytes) -> Uploads:
@@ -130,6 +152,13 @@ def _not_understood(why: str) -> ConsoleError:
         f"The store's answer cannot be understood: {why}",
         "Try again; if that does not help, look whether the store's address is of an S3 server.",
     )
+
+
+def _milliseconds(raw: bytes) -> int:
+    try:
+        return round(datetime.fromisoformat(raw.decode()).timestamp() * 1000)
+    except ValueError as error:
+        raise _not_understood("it has a time that is none") from error
 
 
 def _text(body: bytes, name: bytes) -> str:

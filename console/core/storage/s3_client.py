@@ -47,6 +47,8 @@ class S3Client:
         self._bucket = bucket
         self._endpoint = bucket.endpoint.rstrip("/")
         self._timeout = timeout
+        self.date = ""
+        """When the last answer was given by the store's clock, as HTTP writes it."""
         again = Retry(
             total=None, connect=0, read=min(retries, 1), redirect=0, other=0, status=retries,
             status_forcelist=s3_failures.OVERLOADED, raise_on_status=False,
@@ -82,7 +84,7 @@ class S3Client:
         """
         if cancel is None:
             return self._get(query, key, gone)
-        return _abandonable(lambda: self._get(query, key, gone), cancel)
+        return abandonable(lambda: self._get(query, key, gone), cancel)
 
     def _get(self, query: Mapping[str, str], key: str, gone: str) -> bytes:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415  # first use
@@ -97,6 +99,7 @@ class S3Client:
             body = self._body(response)
         except HTTPError as error:
             raise s3_failures.unreachable(self._bucket, error) from error
+        self.date = response.headers.get("Date", "")
         if response.status == 200:
             return body
         code, message = s3_answers.failure(body)
@@ -143,13 +146,19 @@ def _quoted(text: str, safe: str = "") -> str:
     return quote(text, safe=safe, errors="surrogateescape")
 
 
-def _abandonable(work: Callable[[], T], cancel: threading.Event) -> T:
+def abandonable(work: Callable[[], T], cancel: threading.Event) -> T:
     """Do something that waits for a socket, and leave it behind when `cancel` is set.
-
-    Nothing wakes a thread that waits for a socket; its own time-out ends it a little later.
 
     Raises:
         CancelledError: `cancel` was set.
+    """
+    return awaited(begin(work), cancel)
+
+
+def begin(work: Callable[[], T]) -> futures.Future[T]:
+    """Begin something that waits for a socket.
+
+    Nothing wakes a thread that waits for a socket; its own time-out ends it.
     """
     future: futures.Future[T] = futures.Future()
 
@@ -160,6 +169,15 @@ def _abandonable(work: Callable[[], T], cancel: threading.Event) -> T:
             future.set_exception(error)
 
     threading.Thread(target=run, name="s3", daemon=True).start()
+    return future
+
+
+def awaited(future: futures.Future[T], cancel: threading.Event) -> T:
+    """Wait for what was begun, or leave it behind when `cancel` is set.
+
+    Raises:
+        CancelledError: `cancel` was set.
+    """
     while not futures.wait((future,), POLL_SECONDS).done:
         if cancel.is_set():
             raise CancelledError("Asking the artifact store was cancelled")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+
 from console.core.errors import AccessError, ConsoleError, UnreachableError
 from console.core.stack.places import Bucket
 from console.core.text import clean
 
 OVERLOADED = (429, 500, 502, 503, 504)
 _HINT = "`mlflow-console status` shows whether the store runs."
+_NO_NAME = "has a name that cannot be resolved"
+_NO_LISTENER = "does not run: nothing listens there"
+_NO_TLS = "has no certificate that is trusted here, or speaks no TLS"
+_BROKE_OFF = "broke off in the middle of an answer, or speaks no HTTP"
 
 
 def store(bucket: Bucket) -> str:
@@ -33,21 +40,46 @@ def unreachable(bucket: Bucket, error: Exception) -> UnreachableError:
         error = error.reason
     match error:
         case exceptions.NameResolutionError():
-            what = "has a name that cannot be resolved"
+            what = _NO_NAME
         case exceptions.NewConnectionError():
-            what = "does not run: nothing listens there"
+            what = _NO_LISTENER
         case exceptions.TimeoutError():
             return slow(bucket)
         case exceptions.SSLError():
-            what = "has no certificate that is trusted here, or speaks no TLS"
+            what = _NO_TLS
         case exceptions.ProtocolError():
-            what = "broke off in the middle of an answer, or speaks no HTTP"
+            what = _BROKE_OFF
         case _:
             what = f"cannot be reached ({type(error).__name__})"
     return UnreachableError(f"{store(bucket)} {what}", _HINT)
 
 
-def refused(bucket: Bucket, status: int, code: str, message: str) -> ConsoleError:
+def lost(bucket: Bucket, error: OSError | None = None) -> UnreachableError:
+    """A socket gave no whole answer.
+
+    Args:
+        bucket: That was asked.
+        error: Of the socket; None when it was closed.
+    """
+    match error:
+        case socket.gaierror():
+            what = _NO_NAME
+        case TimeoutError():
+            return slow(bucket)
+        case ssl.SSLError():
+            what = _NO_TLS
+        case ConnectionRefusedError():
+            what = _NO_LISTENER
+        case None | ConnectionError():
+            what = _BROKE_OFF
+        case _:
+            what = f"cannot be reached ({error.strerror or error})"
+    return UnreachableError(f"{store(bucket)} {what}", _HINT)
+
+
+def refused(
+    bucket: Bucket, status: int, code: str, message: str, what: str = "list"
+) -> ConsoleError:
     """There is an answer, but not the one that was asked for.
 
     Args:
@@ -55,6 +87,7 @@ def refused(bucket: Bucket, status: int, code: str, message: str) -> ConsoleErro
         status: Of HTTP.
         code: Of S3; "" when the body had none.
         message: The same in words.
+        what: Was to be done with the bucket.
     """
     said = clean(f"{status} {code}: {message}") if code else f"HTTP {status}"
     if code == "NoSuchBucket":
@@ -78,7 +111,7 @@ def refused(bucket: Bucket, status: int, code: str, message: str) -> ConsoleErro
             f"{store(bucket)} does not answer as an S3 server does ({said})",
             "Look whether its address and port are right.",
         )
-    return ConsoleError(f"{store(bucket)} cannot list the bucket {bucket.name} ({said})")
+    return ConsoleError(f"{store(bucket)} cannot {what} the bucket {bucket.name} ({said})")
 
 
 def _forbidden(bucket: Bucket, code: str, said: str) -> AccessError:
