@@ -190,7 +190,7 @@ class _Making:
 
     def _begin(self) -> None:
         """Make the folder, or clear what a former call has left but for its artifacts."""
-        files.make_folder(self._folder)
+        files.make_folder(self._folder, lenient=True)
         with files.explained(self._folder):
             for entry in self._folder.iterdir():
                 if entry.name in copying.KEPT:
@@ -203,7 +203,7 @@ class _Making:
     def _dump(self) -> Generator[Progress, None, Dump]:
         source = dumps.source(self._deployment)
         files.need_room(self._folder, source.room() + BESIDE_BYTES, "The dump of the database")
-        files.make_folder(self._folder / DATABASE)
+        files.make_folder(self._folder / DATABASE, lenient=True)
         dump = yield from source.take(self._folder, self._cancel)
         self._check_cancelled()
         return dump
@@ -216,7 +216,8 @@ class _Making:
             files.need_room(self._folder, needed, "What is new in the artifact store")
 
         store = self._deployment.storage.store
-        return (yield from copying.copy(store, self._folder, previous, clock, room, self._cancel))
+        return (yield from copying.copy(store, self._folder, previous, clock=clock, room=room,
+                                        cancel=self._cancel))  # fmt: skip
 
     def _check_cancelled(self) -> None:
         if self._cancel.is_set():

@@ -1,0 +1,438 @@
+"""The artifacts of a snapshot: what is unchanged is linked, the rest is fetched.
+
+First the store is listed, in the order of the keys, beside the index of the previous snapshot,
+which is in the same order: of neither more than a page is in memory. What cannot be linked is
+fetched then, when it is known how much it is. At last the index is written, in the order of the
+listing. In between, what was found is in `listed.jsonl`, and what was fetched in `progress.jsonl`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from array import array
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from console.core.backup import index, progress_log, sums
+from console.core.backup.contents import Contents
+from console.core.backup.gzipped import Writer
+from console.core.backup.linking import Linker
+from console.core.backup.naming import Names
+from console.core.backup.progress_log import ProgressLog
+from console.core.backup.snapshot import (
+    ARTIFACTS,
+    CHANGED,
+    INDEX,
+    ODD,
+    Artifacts,
+    Change,
+    Entry,
+    Snapshot,
+)
+from console.core.errors import CancelledError, ConsoleError
+from console.core.files import explained
+from console.core.format import count
+from console.core.progress import Progress
+from console.core.storage.filesystem import FilesystemStore
+from console.core.storage.store import GONE, Fetched, Item, Store
+
+PARTS, LISTED, PREVIOUS = "parts", "listed.jsonl", "previous.jsonl"
+
+KEPT = (ARTIFACTS, ODD, progress_log.NAME, progress_log.BOOT)
+"""What an interrupted call leaves in the folder for the next one."""
+LOGS = (progress_log.NAME, progress_log.BOOT)
+"""What is of no use when the snapshot is whole."""
+
+LEVEL = 1
+PIECE = 1 << 20
+_UNKNOWN = b'"sha256":""'  # in no key: there the quotes are escaped
+
+Room = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Estimate:
+    """What a store holds, and what of it the previous snapshot does not have."""
+
+    objects: int = 0
+    bytes: int = 0
+    new_bytes: int = 0
+
+
+def estimate(store: Store, previous: Snapshot | None) -> Estimate:
+    """Walk the store once."""
+    found, before = Estimate(), _Before(previous)
+    for batch in store.items(threading.Event()):
+        for item in batch:
+            found.objects += 1
+            found.bytes += item.size
+            if before.find(item) is None:
+                found.new_bytes += item.size
+    return found
+
+
+def copy(
+    store: Store, making: Path, previous: Snapshot | None, *, clock: int, room: Room,
+    cancel: threading.Event,
+) -> Generator[Progress, None, Artifacts]:  # fmt: skip
+    """Write the artifacts, their index and the list of what changed.
+
+    Args:
+        store: Where they are.
+        making: The snapshot's folder; what an interrupted call has left there is used.
+        previous: What is unchanged is linked from it.
+        clock: The store's, before the dump began.
+        room: Is told how many bytes are fetched, and of how many objects; raises when there is
+            not enough room.
+        cancel: Leaves off; the next call goes on.
+
+    Raises:
+        CancelledError: `cancel` was set.
+        ConsoleError: The store or the disk fails.
+    """
+    try:
+        with _Copying(store, making, previous, clock, cancel) as copying:
+            return (yield from copying.run(room))
+    except _IndexError:  # nothing that it said can be trusted
+        with _Copying(store, making, None, clock, cancel) as copying:
+            return (yield from copying.run(room))
+
+
+class _IndexError(Exception):
+    """The previous snapshot's index is damaged."""
+
+
+class _Before:
+    """The previous snapshot's index, read beside a listing in the same order."""
+
+    def __init__(self, snapshot: Snapshot | None) -> None:
+        usable = snapshot is not None and snapshot.state.broken_count <= len(snapshot.state.broken)
+        self._broken = frozenset(snapshot.state.broken if snapshot else ())
+        self.folder = snapshot.path if snapshot and usable and INDEX not in self._broken else None
+        self._entries = self.read()
+        self._next: Entry | None = None
+        self._key = b""
+        self._forward()
+
+    def read(self) -> Iterator[Entry]:
+        """All that it holds and is not broken; raises _IndexError."""
+        if self.folder is None:
+            return
+        try:
+            for entry in index.read(self.folder):
+                if not (self._broken and entry.file in self._broken):
+                    yield entry
+        except ConsoleError as error:
+            raise _IndexError from error
+
+    def find(self, item: Item) -> Entry | None:
+        """What it has of an object, if that is still the same."""
+        key = item.key.encode("utf-8", "surrogateescape")
+        while self._next is not None and self._key < key:
+            self._forward()
+        found = self._next
+        if found is None or self._key != key:
+            return None
+        same = found.size == item.size and found.mark == item.mark and bool(item.mark)
+        return found if same else None
+
+    def _forward(self) -> None:
+        self._next = next(self._entries, None)
+        if self._next is not None:
+            self._key = self._next.name.encode("utf-8", "surrogateescape")
+
+    def finish(self) -> None:
+        """Read to its end, where it turns out whether it is whole."""
+        for _ in self._entries:
+            pass
+
+
+class _Copying:
+    """One call of `copy`."""
+
+    def __init__(
+        self, store: Store, making: Path, previous: Snapshot | None, clock: int,
+        cancel: threading.Event,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._making = making
+        self._clock = clock
+        self._cancel = cancel
+        self._before = _Before(previous)
+        self._log = ProgressLog(making)
+        self._resumed = bool(self._log)
+        self._linker = Linker(self._before.folder or making, making)
+        self._own = Linker(making, making)
+        self._contents = Contents()
+        self._changes = Writer(making / CHANGED, LEVEL)
+        self._objects = self._bytes = self._new_bytes = 0
+        self._wanted = self._wanted_bytes = 0
+        self._counts = {"changed": 0, "gone": 0, "unread": 0}
+
+    def __enter__(self) -> _Copying:
+        self._changes.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        self._linker.close()
+        self._own.close()
+        self._log.close()
+        self._changes.__exit__(kind, None, None)
+
+    def run(self, room: Room) -> Generator[Progress, None, Artifacts]:
+        with explained(self._making):
+            for name in (ARTIFACTS, PARTS):
+                (self._making / name).mkdir(mode=0o700, exist_ok=True)
+        yield from self._list()
+        room(self._wanted_bytes, self._objects)
+        places = array("q", bytes(8 * self._wanted))
+        if self._resumed:
+            self._clear_strays()
+        if self._wanted:
+            self._learn_contents()
+            yield from self._fetch(places)
+        yield Progress("artifacts: writing the index")
+        self._write_index(places)
+        with explained(self._making):
+            (self._making / LISTED).unlink()
+            shutil.rmtree(self._making / PARTS)
+        return Artifacts(
+            objects=self._objects, bytes=self._bytes, new_bytes=self._new_bytes, **self._counts
+        )
+
+    # Listing
+
+    def _list(self) -> Iterator[Progress]:
+        names = Names(self._making)
+        encode = msgspec.json.Encoder().encode_lines
+        with explained(self._making), (self._making / LISTED).open("wb", PIECE) as listed:
+            for batch in self._store.items(self._cancel):
+                listed.write(encode([self._look(item, names.path(item.key)) for item in batch]))
+                yield Progress(f"artifacts: listing, {count(self._objects)} so far")
+                self._stop_when_cancelled()
+        self._stop_when_cancelled()
+        self._before.finish()
+        self._log.forget()
+
+    def _look(self, item: Item, path: str) -> Entry:
+        """Link what is unchanged; without a sum is what must be fetched."""
+        entry = _entry(item, "", path)
+        self._objects += 1
+        self._bytes += item.size
+        sha256 = (self._resumed and self._there_already(entry)) or self._linked(item, entry)
+        if sha256:
+            self._see_whether_changed(item, entry)
+            return msgspec.structs.replace(entry, sha256=sha256)
+        self._wanted += 1
+        self._wanted_bytes += item.size
+        return entry
+
+    def _linked(self, item: Item, entry: Entry) -> str:
+        found = self._before.find(item)
+        if found is None or not self._linker.link(found.file, entry.file, item.size):
+            return ""
+        return found.sha256
+
+    def _there_already(self, entry: Entry) -> str:
+        """The sum of what a former call has fetched; "" when it has not, or not this."""
+        known = self._log.find(entry.name)
+        if known is None or not entry.mark:
+            return ""
+        found, place = known
+        if (found.size, found.mark, found.file) != (entry.size, entry.mark, entry.file):
+            return ""
+        path = self._making / entry.file
+        try:
+            there = path.lstat()
+            whole = there.st_size == found.size
+            if not self._log.is_of_this_boot:
+                whole = whole and sums.digest(path) == found.sha256
+        except OSError:
+            return ""
+        if not whole:
+            return ""
+        if there.st_nlink == 1:
+            self._new_bytes += found.size
+        self._contents.add(bytes.fromhex(found.sha256), place)
+        return found.sha256
+
+    def _see_whether_changed(self, item: Item, entry: Entry, *, certain: bool = False) -> None:
+        if certain or max(item.modified, item.written) >= self._clock:
+            self._note(Change(entry.key, "changed", "it was written after the dump began"))
+
+    def _note(self, change: Change) -> None:
+        self._counts[change.what] += 1
+        self._changes.write(msgspec.json.encode(change) + b"\n")
+
+    def _stop_when_cancelled(self) -> None:
+        if self._cancel.is_set():
+            raise CancelledError("Stopped")
+
+    def _clear_strays(self) -> None:
+        """Remove what an interrupted call has left of objects that are no longer there.
+
+        Both lists are in the order of the keys.
+        """
+        names = self._read_listed()
+        odd: set[str] = set()
+        wanted: bytes | None = b""
+        for batch in FilesystemStore(self._making / ARTIFACTS).items(threading.Event()):
+            for item in batch:
+                key = item.key.encode("utf-8", "surrogateescape")
+                while wanted is not None and wanted < key:
+                    entry = next(names, None)
+                    if entry is None:
+                        wanted = None
+                    elif entry.path:
+                        odd.add(entry.path)
+                    else:
+                        wanted = entry.name.encode("utf-8", "surrogateescape")
+                if wanted != key:
+                    with explained(self._making):
+                        (self._making / ARTIFACTS / item.key).unlink()
+        odd.update(entry.path for entry in names if entry.path)
+        for path in (self._making / ODD).glob("*"):
+            if f"{ODD}/{path.name}" not in odd:
+                with explained(path):
+                    path.unlink()
+
+    def _read_listed(self) -> Iterator[Entry]:
+        decoder = msgspec.json.Decoder(Entry)
+        for lines in self._pieces_of_listed():
+            yield from decoder.decode_lines(lines)
+
+    def _pieces_of_listed(self) -> Iterator[bytes]:
+        """Whole lines, about a megabyte of them at once."""
+        with explained(self._making), (self._making / LISTED).open("rb", PIECE) as file:
+            while piece := file.read(PIECE):
+                yield piece + (b"" if piece.endswith(b"\n") else file.readline())
+
+    # Fetching
+
+    def _learn_contents(self) -> None:
+        """What the previous snapshot has, under whatever key; its places are below zero."""
+        with explained(self._making), (self._making / PARTS / PREVIOUS).open("wb", PIECE) as file:
+            place = 0
+            for entry in self._before.read():
+                if entry.size:
+                    line = msgspec.json.encode(entry) + b"\n"
+                    self._contents.add(bytes.fromhex(entry.sha256), -1 - place)
+                    place += file.write(line)
+
+    def _fetch(self, places: array[int]) -> Iterator[Progress]:
+        under_way: dict[str, tuple[int, Item, str]] = {}
+
+        def wanted() -> Iterator[tuple[Item, Path]]:
+            number = 0
+            for entry in self._read_listed():
+                if not entry.sha256:
+                    item = Item(entry.name, entry.size, entry.modified, entry.mark)
+                    under_way[item.key] = number, item, entry.path
+                    number += 1
+                    yield item, self._making / entry.file
+
+        done = done_bytes = 0
+        yield self._progress(done, done_bytes)
+        for batch in self._store.fetch(wanted(), self._making / PARTS, self._cancel):
+            numbers, entries = [], []
+            for each in batch:
+                number, listed, path = under_way.pop(each.item.key)
+                done, done_bytes = done + 1, done_bytes + listed.size
+                entry = self._take(each, listed, path)
+                if entry:
+                    numbers.append(number)
+                    entries.append(entry)
+            for number, entry, place in zip(numbers, entries, self._log.add(entries), strict=True):
+                places[number] = place + 1
+                self._keep_once(entry, place)
+            yield self._progress(done, done_bytes)
+        self._stop_when_cancelled()
+
+    def _progress(self, done: int, done_bytes: int) -> Progress:
+        label = f"artifacts: {count(done)} of {count(self._wanted)} copied"
+        return Progress(label, done_bytes, self._wanted_bytes, "bytes")
+
+    def _take(self, fetched: Fetched, listed: Item, path: str) -> Entry | None:
+        """What was fetched as a line of the index; None when it could not be."""
+        item = fetched.item
+        entry = _entry(item, fetched.sha256, path)
+        if fetched.error:
+            self._note(Change(entry.key, "gone") if fetched.error == GONE
+                       else Change(entry.key, "unread", fetched.error))  # fmt: skip
+            self._objects -= 1
+            self._bytes -= listed.size
+            return None
+        self._bytes += item.size - listed.size
+        other = (item.size, item.mark) != (listed.size, listed.mark)
+        self._see_whether_changed(item, entry, certain=other)
+        return entry
+
+    def _keep_once(self, entry: Entry, place: int) -> None:
+        """Make it another name of the same content, where there is that already."""
+        digest = bytes.fromhex(entry.sha256)
+        known = self._contents.find(digest) if entry.size else None
+        if known is not None and self._linked_instead(entry, known):
+            return
+        self._new_bytes += entry.size
+        self._contents.add(digest, place)
+
+    def _linked_instead(self, entry: Entry, known: int) -> bool:
+        name = f"{PARTS}/same"
+        if known >= 0:
+            same = self._own.link(self._log.entry(known).file, name, entry.size)
+        else:
+            with explained(self._making), (self._making / PARTS / PREVIOUS).open("rb") as file:
+                file.seek(-1 - known)
+                before = msgspec.json.decode(file.readline(), type=Entry)
+            same = self._linker.link(before.file, name, entry.size)
+            # What was written long ago may have changed on the disk, and this one has not.
+            same = same and _has(self._making / name, entry.sha256)
+        if not same:
+            (self._making / name).unlink(missing_ok=True)
+            return False
+        with explained(self._making):
+            os.rename(self._making / name, self._making / entry.file)
+        return True
+
+    # The index
+
+    def _write_index(self, places: array[int]) -> None:
+        number = 0
+        with Writer(self._making / INDEX, LEVEL) as file:
+            for lines in self._pieces_of_listed():
+                if _UNKNOWN not in lines:
+                    file.write(lines)
+                    continue
+                found = []
+                for line in lines.splitlines(keepends=True):
+                    if _UNKNOWN not in line:
+                        found.append(line)
+                        continue
+                    if places[number]:
+                        found.append(self._log.line(places[number] - 1))
+                    number += 1
+                file.write(b"".join(found))
+
+
+def _entry(item: Item, sha256: str, path: str) -> Entry:
+    key, size, modified, mark, _ = item
+    if key.isascii():
+        return Entry(key, size, modified, mark, sha256, path)
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raw = key.encode("utf-8", "surrogateescape")
+        return Entry(raw.decode("utf-8", "replace"), size, modified, mark, sha256, path, raw)
+    return Entry(key, size, modified, mark, sha256, path)
+
+
+def _has(path: Path, sha256: str) -> bool:
+    try:
+        return sums.digest(path) == sha256
+    except OSError:
+        return False
