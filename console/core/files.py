@@ -76,8 +76,9 @@ def refuse_as_root(folder: Path) -> None:
 
 
 def write_atomic(
-    path: Path, data: bytes, mode: int = 0o600, unless: Callable[[], bool] | None = None
-) -> bool:
+    path: Path, data: bytes, mode: int = 0o600, unless: Callable[[], bool] | None = None,
+    lenient: bool = False,
+) -> bool:  # fmt: skip
     """Replace a file whole or not at all, whatever happens in between.
 
     Args:
@@ -85,6 +86,7 @@ def write_atomic(
         data: All of it.
         mode: Of a new file.
         unless: Asked when everything is ready: True leaves the old file, and False is returned.
+        lenient: As for `set_mode`.
 
     Raises:
         DiskFullError: The old file is still there, untouched.
@@ -104,11 +106,11 @@ def write_atomic(
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 if before is None:
-                    os.fchmod(file.fileno(), mode)
+                    set_mode(file.fileno(), mode, lenient)
                 else:
                     if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
                         os.fchown(file.fileno(), before.st_uid, before.st_gid)
-                    os.fchmod(file.fileno(), before.st_mode & 0o7777)
+                    set_mode(file.fileno(), before.st_mode & 0o7777, lenient)
                 file.flush()
                 os.fsync(file.fileno())
             if unless is not None and unless():
@@ -200,12 +202,30 @@ def locked(path: Path, what: str) -> Iterator[None]:
             ) from error
 
 
-def make_folder(path: Path, mode: int = 0o700) -> None:
+def make_folder(path: Path, mode: int = 0o700, lenient: bool = False) -> None:
     """Make a folder with exactly this mode; one that exists is left as it is."""
     with explained(path):
         if not path.is_dir():
             path.mkdir(parents=True, mode=mode, exist_ok=True)  # two may come at once
-            path.chmod(mode)
+            set_mode(path, mode, lenient)
+
+
+def set_mode(target: Path | int, mode: int, lenient: bool = False) -> None:
+    """Say who may read a file or a folder.
+
+    Args:
+        target: Its path, or an open file.
+        mode: As for chmod(2).
+        lenient: A file system that keeps no modes (FAT, exFAT) is no reason to fail.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    try:
+        os.chmod(target, mode)
+    except OSError as error:
+        if not lenient or error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
 
 
 def free_bytes(path: Path) -> int:

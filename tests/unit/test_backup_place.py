@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from console.core import machine, settings
+from console.core import files, machine, settings
 from console.core.backup import disk, place
 from console.core.backup.place import MARKER, Place
 from console.core.backup.snapshot import State
 from console.core.deployment import Deployment
-from console.core.errors import ConsoleError, NotOursError, SettingsError, UsageError
+from console.core.errors import AccessError, ConsoleError, NotOursError, SettingsError, UsageError
 from console.core.settings import Settings
 from console.core.stack.driver import Room
 from tests.support import places
@@ -131,6 +133,40 @@ def test_settings_that_make_no_sense_are_left_alone(deployment: Deployment, tmp_
 def test_where_nothing_can_be_written(deployment: Deployment) -> None:
     with pytest.raises(ConsoleError):
         deployment.backup.choose(Path("/proc/snapshots"))
+    assert not deployment.backup.chosen
+
+
+def test_a_disk_that_keeps_no_modes(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAT and exFAT refuse chmod(2) even to the owner."""
+    everywhere = os.chmod
+
+    def chmod(target: Path | int, mode: int, **options: Any) -> None:
+        path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else str(target)
+        if path.startswith(str(tmp_path / "stick")):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+        everywhere(target, mode, **options)
+
+    (tmp_path / "stick").mkdir(mode=0o755)
+    monkeypatch.setattr(os, "chmod", chmod)
+    deployment.backup.choose(tmp_path / "stick")
+    here = deployment.backup.place
+    assert not here.keeps_modes
+    assert any("does not keep who may read" in each for each in here.notes(deployment))
+    made = snapshot(here.path, manifest(1), State(verified_at=BEGAN))
+    assert deployment.backup.list() == [made]
+    with here.lock.holding("prune of lab"):
+        pass
+
+
+def test_a_folder_that_others_may_read(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared").mkdir(mode=0o755)
+    monkeypatch.setattr(files, "set_mode", lambda *_, **__: None)  # it belongs to somebody else
+    with pytest.raises(AccessError, match="others may read what is in it"):
+        deployment.backup.choose(tmp_path / "shared")
     assert not deployment.backup.chosen
 
 

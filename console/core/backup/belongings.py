@@ -81,14 +81,14 @@ def collect(deployment: Deployment, parts: Collection[Part], target: Path) -> di
     modes = {}
     with files.explained(target):
         shutil.rmtree(target, ignore_errors=True)
-        files.make_folder(target)
+        files.make_folder(target, lenient=True)
         for name in names(deployment, parts):
             source, copy = deployment.directory / name, target / name
             with files.explained(source):
                 _folders(deployment.directory, target, Path(name))
                 mode = stat.S_IMODE(source.stat().st_mode)
                 _copy(source, copy)
-            copy.chmod(mode)
+            files.set_mode(copy, mode, lenient=True)
             modes[name] = f"{mode:04o}"
     return modes
 
@@ -96,7 +96,8 @@ def collect(deployment: Deployment, parts: Collection[Part], target: Path) -> di
 def _folders(source: Path, target: Path, name: Path) -> None:
     """Make the folders of a file as they are: `cp -a` brings back what containers can read."""
     for folder in reversed(name.parents[:-1]):
-        files.make_folder(target / folder, stat.S_IMODE((source / folder).stat().st_mode) | 0o700)
+        mode = stat.S_IMODE((source / folder).stat().st_mode) | 0o700
+        files.make_folder(target / folder, mode, lenient=True)
 
 
 def _copy(source: Path, target: Path) -> None:

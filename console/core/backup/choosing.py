@@ -18,7 +18,7 @@ from console.core.backup.place import (
     read_marker,
     rival,
 )
-from console.core.errors import ConsoleError, NotOursError, UsageError
+from console.core.errors import AccessError, ConsoleError, NotOursError, UsageError
 from console.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def choose(deployment: Deployment, folder: Path) -> None:
         )
     _refuse(deployment, folder)
     made = not folder.is_dir()
-    files.make_folder(folder)
+    files.make_folder(folder, lenient=True)
     try:
         with files.explained(folder):
-            folder.chmod(0o700)
-        disk.try_out(folder)
+            files.set_mode(folder, 0o700, lenient=True)
+        _see_that_it_is_private(folder)
         files.make_folder(deployment.paths.run)
         with files.locked(deployment.paths.run / "settings.lock", "the settings"):
             settings.load(path, Settings)  # one that makes no sense is left alone
@@ -123,6 +123,18 @@ def _may_take(marker: Marker, deployment: Deployment, folder: Path) -> bool:
     return (named or (here and same_machine)) and not rival(marker, deployment, folder)
 
 
+def _see_that_it_is_private(folder: Path) -> None:
+    """Where modes are kept, nobody else reads what is in it: secrets are."""
+    keeps_modes = disk.try_out(folder).keeps_modes
+    with files.explained(folder):
+        mode = folder.stat().st_mode
+    if keeps_modes and mode & 0o077:
+        raise AccessError(
+            f"{folder} belongs to {files.owner(folder)}, and others may read what is in it",
+            "Choose a folder of your own; it may be a new one in there.",
+        )
+
+
 def _mark(deployment: Deployment, folder: Path) -> None:
     marker = Marker(
         deployment=deployment.name,
@@ -132,7 +144,7 @@ def _mark(deployment: Deployment, folder: Path) -> None:
         chosen_at=datetime.now(UTC),
     )
     said = msgspec.json.format(msgspec.json.encode(marker), indent=2) + b"\n"
-    files.write_atomic(folder / MARKER, said)
+    files.write_atomic(folder / MARKER, said, lenient=True)
 
 
 def _remove_when_empty(folder: Path) -> None:

@@ -157,7 +157,7 @@ class _Drill:
         for left in parent.glob(f"{FOLDER}*"):  # of one that was killed
             shutil.rmtree(left, ignore_errors=True)
         folder = parent / f"{FOLDER}{secrets.token_hex(4)}"
-        files.make_folder(folder)
+        files.make_folder(folder, lenient=True)
         try:
             with self._deployment.driver.scratch(folder, self._cancel) as scratch:
                 return (yield from self._rehearse(scratch))

@@ -80,7 +80,7 @@ def save_state(folder: Path, state: State) -> None:
 
 
 def _save(path: Path, said: bytes) -> None:
-    files.write_atomic(path, msgspec.json.format(said, indent=2) + b"\n", mode=0o600)
+    files.write_atomic(path, msgspec.json.format(said, indent=2) + b"\n", mode=0o600, lenient=True)
 
 
 def _read(path: Path) -> bytes:
