@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from console.core import files
+from console.core import actions, files
 from console.core.deployment import Deployment
 from console.core.errors import BusyError, ConsoleError, UnreachableError
 from console.core.notify import addresses, message, state
@@ -26,6 +26,8 @@ from console.core.text import clean
 
 # Who starts or stops the stack knows; but an action that never ends must not silence everything.
 ACTION_SECONDS = 1_800.0
+# Restoring keeps a stack down for as long as the copying takes.
+RESTORE_SECONDS = 43_200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +197,11 @@ class NotifyService:
 
     def _under_way(self, now: Status) -> bool:
         """Whether somebody is starting or stopping it at this moment."""
-        return now.action is not None and (
-            now.checked_at - now.action.started_at < timedelta(seconds=ACTION_SECONDS)
-        )
+        if now.action is None:
+            return False
+        restoring = now.action.operation == actions.RESTORE
+        patience = timedelta(seconds=RESTORE_SECONDS if restoring else ACTION_SECONDS)
+        return now.checked_at - now.action.started_at < patience
 
     def _tell(self, now: Status, began: datetime) -> Told:
         path = self.deployment.paths.notified
