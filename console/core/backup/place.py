@@ -308,8 +308,13 @@ def read_marker(folder: Path) -> Marker | None:
 def rival(marker: Marker, deployment: Deployment, folder: Path) -> bool:
     """Whether another deployment of this machine has the folder for its place."""
     directory = Path(marker.directory)
-    if directory == deployment.directory or not (directory / "console.toml").is_file():
-        return False
+    try:
+        if not (directory / "console.toml").is_file():
+            return False
+        if os.path.samefile(directory, deployment.directory):  # by another name, perhaps
+            return False
+    except OSError:
+        return False  # who may not look there is another account, which may not write here
     try:
         loaded = settings.load(directory / "console.toml", settings.Settings)
     except ConsoleError:
