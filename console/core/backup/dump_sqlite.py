@@ -139,6 +139,8 @@ class SqliteSource:
         try:
             yield from unpack(file, fresh, cancel)
             require_as_dumped(fresh, dump)
+            if cancel.is_set():
+                raise CancelledError("Cancelled")
             self._replace(fresh)
         finally:
             fresh.unlink(missing_ok=True)
@@ -238,6 +240,7 @@ def unpack(file: Path, target: Path, cancel: threading.Event | None = None) -> I
                     yield Progress(label, reported, total, "bytes")
             out.flush()
             os.fsync(out.fileno())
+    yield Progress(label, total, total, "bytes")
 
 
 def require_as_dumped(path: Path, dump: Dump) -> None:
@@ -250,6 +253,8 @@ def require_as_dumped(path: Path, dump: Dump) -> None:
         with contextlib.closing(opened(path)) as connection:
             (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             counts = count_rows(connection) if said == "ok" else {}
+        if said == "ok" and path.stat().st_size != _whole_size(path):
+            said = "it is cut short"
     except sqlite3.Error as error:
         said, counts = str(error), {}
     if said != "ok":
@@ -258,3 +263,11 @@ def require_as_dumped(path: Path, dump: Dump) -> None:
         raise ConsoleError(
             f"The dump {dump.file} has other rows than were counted", "Restore another snapshot."
         )
+
+
+def _whole_size(path: Path) -> int:
+    """How long a database says that it is: https://www.sqlite.org/fileformat.html, 1.3."""
+    with path.open("rb") as file:
+        header = file.read(32)
+    page = int.from_bytes(header[16:18], "big")
+    return (65_536 if page == 1 else page) * int.from_bytes(header[28:32], "big")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sqlite3
 import tempfile
 from collections.abc import Collection, Iterator
@@ -95,19 +96,34 @@ def _quoted(name: str) -> str:
 
 @contextlib.contextmanager
 def _unpacked(file: Path) -> Iterator[sqlite3.Connection]:
-    """The database in a dump, unpacked into a file without a name: no kill leaves it behind."""
+    """The database in a dump, unpacked beside the snapshots or where there is room.
+
+    The file has a name for the moment only in which SQLite opens it: no kill leaves it behind.
+    """
     place = file.parent.parent.parent
     if not os.access(place, os.W_OK) or free_bytes(place) < 20 * file.stat().st_size:
         place = Path(tempfile.gettempdir())
-    with explained(place):
-        handle, name = tempfile.mkstemp(prefix=".reading-", dir=place)
-    with open(handle, "wb") as out:
+    name = place / f".reading-{secrets.token_hex(8)}"
+    with explained(place), open(_new(name), "wb") as out:
         try:
-            connection = opened(Path(name))
-        finally:
-            os.unlink(name)
-        with contextlib.closing(connection), explained(place):
             for piece in gzipped.Reader(file).pieces():
                 out.write(piece)
             out.flush()
-            yield connection
+            if not name.exists():
+                # open(2), O_TMPFILE; with a folder, which counts for nothing here, as Python lets
+                # links be followed only then.
+                number = out.fileno()
+                os.link(f"/proc/self/fd/{number}", name, src_dir_fd=number, follow_symlinks=True)
+            connection = opened(name)
+        finally:
+            name.unlink(missing_ok=True)
+    with contextlib.closing(connection):
+        yield connection
+
+
+def _new(name: Path) -> int:
+    """A new file without a name, or with this one where the file system knows none without."""
+    try:
+        return os.open(name.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

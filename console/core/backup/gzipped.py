@@ -89,6 +89,8 @@ class Reader:
         """
         try:
             with self._path.open("rb") as raw, gzip.open(raw, "rb") as file:
+                if not self._path.stat().st_size:
+                    raise EOFError
                 while piece := file.read(PIECE):
                     if self._cancel is not None and self._cancel.is_set():
                         raise CancelledError("Cancelled")
