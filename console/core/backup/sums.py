@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from console.core import files
-from console.core.backup import index
+from console.core.backup import index, progress_log
 from console.core.backup.snapshot import ARTIFACTS, ODD, SEAL, STATE, SUMS
 from console.core.errors import ConsoleError
 
 _LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)\n", re.DOTALL)
 _PIECE = 1 << 20
-_UNLISTED = (SUMS, SEAL, STATE)
+# The last two are gone when it has its name.
+_UNLISTED = (SUMS, SEAL, STATE, progress_log.NAME, progress_log.BOOT)
 
 
 class SumsError(ConsoleError):
