@@ -262,9 +262,9 @@ class BackupService:
         Raises:
             ConsoleError: One of them must stay by now; nothing was removed.
         """
-        from console.core.backup import retention  # noqa: PLC0415  # as above
+        from console.core.backup import pruning  # noqa: PLC0415  # as above
 
-        yield from retention.prune(self.deployment, ids, cancel)
+        yield from pruning.prune(self.deployment, ids, cancel)
 
     @operation("backup.schedule", target=lambda at="": at or "off")
     def schedule(self, at: str = "") -> ScheduleState:
