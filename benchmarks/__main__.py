@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from itertools import chain
 
-from benchmarks import activity, console_figures, logs, stack, users, walk
+from benchmarks import activity, backup, console_figures, logs, stack, users, walk
 from benchmarks.figure import Figure
 
 
@@ -13,7 +13,7 @@ def main() -> int:
     """Print each figure as soon as it is measured."""
     missed = 0
     print(f"{'figure':<52} {'measured':>12} {'bound':>12}")
-    parts = (console_figures, walk, activity, users, stack, logs)
+    parts = (console_figures, walk, backup, activity, users, stack, logs)
     for figure in chain.from_iterable(part.figures() for part in parts):
         missed += figure.missed
         print(_line(figure), "  MISSED" if figure.missed else "", sep="", flush=True)

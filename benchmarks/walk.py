@@ -61,17 +61,17 @@ class Places:
 
 def figures() -> Iterator[Figure]:
     """Fill a store, walk it by turns, and compare."""
-    lacking = _lacking()
-    if lacking:
-        yield Figure(OVER_MC, 0, "x", left_out=lacking)
-        yield Figure(OVER_BARE, 0, "x", left_out=lacking)
+    lack = lacking()
+    if lack:
+        yield Figure(OVER_MC, 0, "x", left_out=lack)
+        yield Figure(OVER_BARE, 0, "x", left_out=lack)
         return
     image = dict(line.split("=", 1) for line in RESULT.read_text().splitlines())["STORE_IMAGE"]
     with s3_server(image) as server, tempfile.TemporaryDirectory(prefix="bench-") as folder:
         yield from _compare(server, Path(folder))
 
 
-def _lacking() -> str:
+def lacking() -> str:
     """What this machine has not got; "" when it has all."""
     if not RESULT.exists():
         return "there are no images: make images"
@@ -104,7 +104,7 @@ def _compare(server: S3Server, folder: Path) -> Iterator[Figure]:
             "mc": lambda: du("full"),
             # Starting a program in a container is no part of walking.
             "start of mc": lambda: du("empty"),
-            "bare": lambda: _bare(bucket),
+            "bare": lambda: bare(bucket),
         }
     )
     # Within a turn the machine is as busy for one side as for the other.
@@ -177,7 +177,7 @@ def _must(true: bool, otherwise: str) -> None:
         raise RuntimeError(otherwise)
 
 
-def _bare(bucket: Bucket) -> None:
+def bare(bucket: Bucket) -> None:
     """Every page of the listing, of which nothing is read but how to ask for the next one."""
     empty = hashlib.sha256(b"").hexdigest()
     keys = Credentials(bucket.access_key, bucket.secret_key.reveal())
