@@ -71,7 +71,7 @@ def estimate(store: Store, previous: Snapshot | None) -> Estimate:
         for item in batch:
             found.objects += 1
             found.bytes += item.size
-            if before.find(item) is None:
+            if before.find(item, _bytes(item.key)) is None:
                 found.new_bytes += item.size
     return found
 
@@ -130,9 +130,8 @@ class _Before:
         except ConsoleError as error:
             raise _IndexError from error
 
-    def find(self, item: Item) -> Entry | None:
-        """What it has of an object, if that is still the same."""
-        key = item.key.encode("utf-8", "surrogateescape")
+    def find(self, item: Item, key: bytes) -> Entry | None:
+        """What it has of an object, if that is still the same; `key` is the item's in bytes."""
         while self._next is not None and self._key < key:
             self._forward()
         found = self._next
@@ -144,7 +143,7 @@ class _Before:
     def _forward(self) -> None:
         self._next = next(self._entries, None)
         if self._next is not None:
-            self._key = self._next.name.encode("utf-8", "surrogateescape")
+            self._key = self._next.raw or self._next.key.encode()
 
     def finish(self) -> None:
         """Read to its end, where it turns out whether it is whole."""
@@ -212,46 +211,45 @@ class _Copying:
         encode = msgspec.json.Encoder().encode_lines
         with explained(self._making), (self._making / LISTED).open("wb", PIECE) as listed:
             for batch in self._store.items(self._cancel):
-                listed.write(encode([self._look(item, names.path(item.key)) for item in batch]))
+                listed.write(encode([self._look(item, names) for item in batch]))
                 yield Progress(f"artifacts: listing, {count(self._objects)} so far")
                 self._stop_when_cancelled()
         self._stop_when_cancelled()
         self._before.finish()
         self._log.forget()
 
-    def _look(self, item: Item, path: str) -> Entry:
+    def _look(self, item: Item, names: Names) -> Entry:
         """Link what is unchanged; without a sum is what must be fetched."""
-        entry = _entry(item, "", path)
+        key = _bytes(item.key)
+        path = names.path(item.key, key)
         self._objects += 1
         self._bytes += item.size
-        sha256 = (self._resumed and self._there_already(entry)) or self._linked(item, entry)
+        sha256 = self._there_already(item, path) if self._resumed else ""
+        if not sha256 and (found := self._before.find(item, key)):
+            file = path or f"{ARTIFACTS}/{item.key}"
+            sha256 = found.sha256 if self._linker.link(found.file, file, item.size) else ""
+        entry = _entry(item, sha256, path)
         if sha256:
             self._see_whether_changed(item, entry)
-            return msgspec.structs.replace(entry, sha256=sha256)
-        self._wanted += 1
-        self._wanted_bytes += item.size
+        else:
+            self._wanted += 1
+            self._wanted_bytes += item.size
         return entry
 
-    def _linked(self, item: Item, entry: Entry) -> str:
-        found = self._before.find(item)
-        if found is None or not self._linker.link(found.file, entry.file, item.size):
-            return ""
-        return found.sha256
-
-    def _there_already(self, entry: Entry) -> str:
+    def _there_already(self, item: Item, path: str) -> str:
         """The sum of what a former call has fetched; "" when it has not, or not this."""
-        known = self._log.find(entry.name)
-        if known is None or not entry.mark:
+        known = self._log.find(item.key)
+        if known is None or not item.mark:
             return ""
         found, place = known
-        if (found.size, found.mark, found.file) != (entry.size, entry.mark, entry.file):
+        if (found.size, found.mark, found.path) != (item.size, item.mark, path):
             return ""
-        path = self._making / entry.file
+        file = self._making / found.file
         try:
-            there = path.lstat()
+            there = file.lstat()
             whole = there.st_size == found.size
             if not self._log.is_of_this_boot:
-                whole = whole and sums.digest(path) == found.sha256
+                whole = whole and sums.digest(file) == found.sha256
         except OSError:
             return ""
         if not whole:
@@ -283,7 +281,7 @@ class _Copying:
         wanted: bytes | None = b""
         for batch in FilesystemStore(self._making / ARTIFACTS).items(threading.Event()):
             for item in batch:
-                key = item.key.encode("utf-8", "surrogateescape")
+                key = _bytes(item.key)
                 while wanted is not None and wanted < key:
                     entry = next(names, None)
                     if entry is None:
@@ -291,7 +289,7 @@ class _Copying:
                     elif entry.path:
                         odd.add(entry.path)
                     else:
-                        wanted = entry.name.encode("utf-8", "surrogateescape")
+                        wanted = _bytes(entry.name)
                 if wanted != key:
                     with explained(self._making):
                         (self._making / ARTIFACTS / item.key).unlink()
@@ -429,6 +427,10 @@ def _entry(item: Item, sha256: str, path: str) -> Entry:
         raw = key.encode("utf-8", "surrogateescape")
         return Entry(raw.decode("utf-8", "replace"), size, modified, mark, sha256, path, raw)
     return Entry(key, size, modified, mark, sha256, path)
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")
 
 
 def _has(path: Path, sha256: str) -> bool:

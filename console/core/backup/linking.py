@@ -25,6 +25,7 @@ class Linker:
         self._roots = os.fspath(source), os.fspath(target)
         self._last: tuple[str, str] | None = None
         self._handles: tuple[int, ...] = ()
+        self._made = ""
 
     def link(self, file: str, name: str, size: int) -> bool:
         """Give a file a second name.
@@ -74,32 +75,24 @@ class Linker:
         self.close()
         source = os.open(f"{self._roots[0]}/{folder}", _HANDLE)
         try:
-            target = self._made(f"{self._roots[1]}/{to}")
+            self._make(to)
+            target = os.open(f"{self._roots[1]}/{to}", _HANDLE)
         except BaseException:
             os.close(source)
             raise
         self._handles, self._last = (source, target), (folder, to)
 
-    def _made(self, folder: str) -> int:
-        try:
-            return os.open(folder, _HANDLE)
-        except FileNotFoundError:
-            _make(folder)
-            return os.open(folder, _HANDLE)
+    def _make(self, folder: str) -> None:
+        """Make a folder and those above it, below the target; those of the last one are there."""
+        if not folder or self._made == folder or self._made.startswith(f"{folder}/"):
+            return
+        self._make(folder.rpartition("/")[0])
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(f"{self._roots[1]}/{folder}", 0o700)
+        self._made = folder
 
     def close(self) -> None:
         """Let go of the folders."""
         for handle in self._handles:
             os.close(handle)
         self._handles, self._last = (), None
-
-
-def _make(folder: str) -> None:
-    try:
-        os.mkdir(folder, 0o700)
-    except FileNotFoundError:
-        _make(folder.rpartition("/")[0])
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o700)
-    except FileExistsError:
-        pass

@@ -15,6 +15,8 @@ from console.core.files import explained
 
 LONGEST_KEY = 3000  # bytes; a path has at most 4096, and some of them are the place's
 # What every file system takes, and keeps as it is.
+_SLASH = ord("/")
+_ENDS_BADLY = re.compile(r"[ .](?:/|$)")
 _MODEST = re.compile(r"(?:[a-z0-9_=+-][a-z0-9_=+ .-]*/)*[a-z0-9_=+-][a-z0-9_=+ .-]*")
 
 
@@ -32,30 +34,36 @@ class Names:
         self._above: list[str] = []
         self._last = b""
 
-    def path(self, key: str) -> str:
-        """Where it lies, relative to the snapshot; "" when that is "artifacts/" and the key."""
-        encoded = key.encode("utf-8", "surrogateescape")
+    def path(self, key: str, encoded: bytes) -> str:
+        """Where it lies, relative to the snapshot; "" when that is "artifacts/" and the key.
+
+        Args:
+            key: As the store has it.
+            encoded: Its bytes.
+        """
         in_order, self._last = encoded > self._last, encoded
         # A file cannot be the folder of another one. Its key comes before the other's, and every
         # key between them begins with it.
-        while self._above and not key.startswith(self._above[-1]):
-            self._above.pop()
-        blocked = any(key.startswith(f"{each}/") for each in self._above)
-        self._above.append(key)
+        above = self._above
+        while above and not key.startswith(above[-1]):
+            above.pop()
+        blocked = bool(above) and any(key.startswith(f"{each}/") for each in above)
+        above.append(key)
         if in_order and not blocked and self._is_name(key, encoded):
             return ""
         return f"{ODD}/{hashlib.sha256(encoded).hexdigest()}"
 
     def _is_name(self, key: str, encoded: bytes) -> bool:
-        if self._picky and not (_MODEST.fullmatch(key) and " /" not in f"{key}/"
-                                and "./" not in f"{key}/"):  # fmt: skip
+        if self._picky and not (_MODEST.fullmatch(key) and not _ENDS_BADLY.search(key)):
             return False
-        if b"\0" in encoded or len(encoded) > LONGEST_KEY:
+        if not 0 < len(encoded) <= LONGEST_KEY or b"\0" in encoded:
             return False
-        if len(encoded) <= self._longest and not encoded.startswith((b"/", b".")):
-            found = b"//" in encoded or b"/." in encoded or encoded.endswith(b"/")
-            if encoded and not found:
-                return True
+        # Most are short, and no part of them begins with a dot or is empty.
+        if (
+            len(encoded) <= self._longest and encoded[0] not in b"/." and encoded[-1] != _SLASH
+            and b"//" not in encoded and b"/." not in encoded
+        ):  # fmt: skip
+            return True
         return all(
             part not in (b"", b".", b"..") and len(part) <= self._longest
             for part in encoded.split(b"/")
