@@ -52,7 +52,6 @@ def run(
         begun = Journal(
             snapshot=str(snapshot.path), parts=chosen, by=audit.account(),
             started_at=datetime.now(UTC),
-            revision=deployment.database.revision() if "database" in chosen else None,
         )  # fmt: skip
     elif not _meant(begun, wanted):
         raise BusyError(
@@ -156,7 +155,6 @@ class _Restoring:
         driver.maintenance(True)
         if any(each.role is Role.DATABASE for each in driver.services(measure=False)):
             yield from driver.act(Verb.UP, (), cancel)
-            self._note(revision=self._deployment.database.revision())
 
     def _closed(self, _: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
         """Let no client write any more."""
@@ -181,7 +179,7 @@ class _Restoring:
         if dump is None:
             raise ConsoleError(f"{snapshot.id} holds no database")
         yield from dumps.load(self._deployment, snapshot.path, dump, cancel)
-        if dump.revision != self._journal.revision:
+        if not self._journal.back:  # what was there before comes back as it was
             yield from self._deployment.driver.migrate(cancel)
 
     def _artifacts(self, snapshot: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
@@ -203,6 +201,6 @@ class _Restoring:
             raise ConsoleError(f"the API does not work: {api.error}")
         yield Progress("clients are let in again")
 
-    def _note(self, **changed: str | None) -> None:
+    def _note(self, **changed: str) -> None:
         self._journal = msgspec.structs.replace(self._journal, **changed)
         restore_journal.write(self._deployment.paths, self._journal)

@@ -27,7 +27,6 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
         safety: The folder of what was there before; "" until that was taken.
         done: The step that was done last.
         back: It failed, and why; the safety snapshot is being brought back.
-        revision: Of the schema before, which is the server's own.
     """
 
     snapshot: str
@@ -38,7 +37,6 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     safety: str = ""
     done: str = ""
     back: str = ""
-    revision: str | None = None
     format: int = FORMAT
 
 
