@@ -16,7 +16,7 @@ from tests.support import deployments, snapshots, stacks
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
 
 ALICE = ("alice", "correct horse battery")
-RUN = "0123456789abcdef0123456789abcdef"
+RUN = "0123456789abcdef" * 2
 # MLflow's own migrations, up to one of some versions ago, in an empty database.
 SCRIPT = """
 import sys
@@ -46,11 +46,12 @@ with engine.begin() as connection:
         "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage) "
         "VALUES (7, 'of old', 'mlflow-artifacts:/7', 'active')",
         "INSERT INTO runs (run_uuid, name, status, lifecycle_stage, artifact_uri, experiment_id, "
-        "source_type, user_id, start_time) VALUES ('0123456789abcdef0123456789abcdef', 'old', 'FINISHED', 'active', "
-        "'mlflow-artifacts:/7/0123456789abcdef0123456789abcdef/artifacts', 7, 'LOCAL', 'ada', 1700000000000)",
-        "INSERT INTO params (`key`, value, run_uuid) VALUES ('depth', '3', '0123456789abcdef0123456789abcdef')",
+        "source_type, user_id, start_time) VALUES (:run, 'old', 'FINISHED', 'active', "
+        "'mlflow-artifacts:/7/old/artifacts', 7, 'LOCAL', 'ada', 1700000000000)",
+        "INSERT INTO params (`key`, value, run_uuid) VALUES ('depth', '3', :run)",
     ):
-        connection.execute(sa.text(statement))
+        named = {"run": "0123456789abcdef" * 2} if ":run" in statement else {}
+        connection.execute(sa.text(statement), named)
 print("older", older)
 """
 
