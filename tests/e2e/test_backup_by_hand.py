@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +26,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ALICE = ("alice", "correct horse battery")
 # Keys that can be no file names, and such as a shell or a tool could stumble over.
 ODD = ("0/odd/folder/", "0/odd/line\nend", "0/odd/lost+found/x", "0/odd/it's $HOME `x` \\ü")
+# Too long for a path below a snapshot.
+LONG = b"/".join([b"n" * 240] * 13) + b"/end"
 
 
 def lines(which: str) -> tuple[str, str]:
@@ -41,8 +45,9 @@ def by_hand(which: str, snapshot: Path, directory: Path) -> None:
     """Type the lines into a shell, but for the first one's paths."""
     _, rest = lines(which)
     path = f"{REPOSITORY}/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    typed = f"snapshot='{snapshot}' directory='{directory}'\n{rest}"
     done = subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", f"snapshot='{snapshot}' directory='{directory}'\n{rest}"],
+        ["bash", "-e", "-o", "pipefail", "-c", typed],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         check=False, env=process.environment({"PATH": path}, ("XDG_", "UV_", "MLFLOW_", "DOCKER_")),
     )  # fmt: skip
@@ -70,8 +75,6 @@ def artifact(run_id: str, name: str) -> str:
 
 def log(deployment: Deployment, name: str) -> str:
     """A run of alice's with a parameter and an artifact; its id."""
-    import json
-
     made = ask(deployment, "mlflow/runs/create", {"experiment_id": "0", "run_name": name})
     run_id = json.loads(made)["run"]["info"]["run_id"]
     ask(deployment, "mlflow/runs/log-parameter", {"run_id": run_id, "key": "of", "value": name})
@@ -80,8 +83,6 @@ def log(deployment: Deployment, name: str) -> str:
 
 
 def assert_there(deployment: Deployment, runs: dict[str, str]) -> None:
-    import json
-
     for name, run_id in runs.items():
         run = json.loads(ask(deployment, f"mlflow/runs/get?run_id={run_id}"))["run"]
         assert run["data"]["params"] == [{"key": "of", "value": name}]
@@ -96,7 +97,7 @@ def test_a_stack(tmp_path: Path) -> None:
         deployments.up(deployment)
         runs = {name: log(deployment, name) for name in ("first", "ünïcode")}
         put(deployment, ODD)
-        held = snapshots.in_store(deployment, tmp_path / "before")
+        held = in_store(deployment, tmp_path)
         deployment.backup.choose(tmp_path / "snapshots")
         snapshot = snapshots.make(deployment)
         stacks.remove(directory)
@@ -105,12 +106,18 @@ def test_a_stack(tmp_path: Path) -> None:
             by_hand("docker compose", snapshot.path, new)
             again = Deployment.open(str(new))
             assert_there(again, runs)
-            assert snapshots.in_store(again, tmp_path / "after") == held
+            assert in_store(again, tmp_path) == held
             assert set(ODD) <= set(held)
             assert again.stack.status().healthy
         finally:
             stacks.remove(new)
             shutil.copytree(new, directory, dirs_exist_ok=True)  # for what removes the stack
+
+
+def in_store(deployment: Deployment, folder: Path) -> dict[str, str]:
+    place = folder / "fetched"
+    place.mkdir(exist_ok=True)
+    return snapshots.in_store(deployment, place)
 
 
 def put(deployment: Deployment, keys: Sequence[str]) -> None:
@@ -126,8 +133,6 @@ def put(deployment: Deployment, keys: Sequence[str]) -> None:
         "    body = b'' if key.endswith('/') else key.encode()\n"
         "    s3.put_object(Bucket=os.environ['STORE_BUCKET'], Key=key, Body=body)\n"
     )
-    import json
-
     done = deployment.driver.run_in(
         Role.TRACKING, ["python", "-c", script, json.dumps(list(keys))], {}, threading.Event()
     )
@@ -140,11 +145,19 @@ def test_an_embedded_one(tmp_path: Path) -> None:
         deployment = deployments.create(directory, (ALICE[0], Secret(ALICE[1])))
         deployments.up(deployment)
         runs = {name: log(deployment, name) for name in ("first", "ünïcode")}
+        for key in (b"0/odd/\xff\xfe", b"0/odd/line\nend", b"0/" + LONG):
+            path = bytes(deployment.paths.artifacts) + b"/" + key
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(key)
+        held = in_store(deployment, tmp_path)
         deployment.backup.choose(tmp_path / "snapshots")
         snapshot = snapshots.make(deployment)
+        assert len(list((snapshot.path / "odd").iterdir())) == 1
         deployments.down(deployment)
         shutil.rmtree(directory)
         by_hand("mlflow.db", snapshot.path, new)
         again = Deployment.open(str(new))
         assert_there(again, runs)
+        assert in_store(again, tmp_path) == held
         assert again.stack.status().healthy
