@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from textual.signal import Signal
 
 from console.core.errors import BusyError, CancelledError, ConsoleError
-from console.core.pace import Pace, goes_on
+from console.core.pace import Pace, step
 from console.core.progress import Progress
 from console.core.text import clean
 from console.tui.caller import Listener
@@ -194,7 +194,7 @@ def worth_showing(
         if report.said:
             continue
         before, at = now.report, time.monotonic()
-        same = goes_on(before, report) or (before is not None and before.label == report.label)
+        same = before is not None and step(before.label) == step(report.label)
         if before is not None and not same:
             over.append(before.label)
         now = replace(now, report=report, rate=pace.add(report, at), over=tuple(over))

@@ -46,7 +46,7 @@ def _said(made: Manifest, snapshot: Snapshot, wide: bool) -> Line:
     state = snapshot.state
     proven = "broken" if state.broken_count else "verified" if state.verified_at else ""
     at = moment(made.created_at)
-    if not wide:
-        return [at, f", {proven}" if proven else ""]
     size, new = fmt.size(made.bytes), f"+{fmt.size(made.new_bytes)}"
+    if not wide:
+        return [f"{at}, {proven}" if proven else f"{at}  {size}"]
     return [f"{at:<15}  {size:>6}  {new:>7}", (f"   {proven}" if proven else "", "dim")]
