@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.core.backup import catalog, dumps, run_values
-from console.core.backup.place import Place
+from console.core.backup.place import find
 from console.core.backup.run_making import (
     ORIGIN,
     PARENT,
@@ -60,7 +60,7 @@ def run(
         UnreachableError: The server is stopped.
         ConsoleError: It failed, and what there is of it.
     """
-    snapshot = Place.of(deployment).find(wanted)
+    snapshot = find(deployment, wanted)
     dump = snapshot.manifest.database if snapshot.manifest else None
     if dump is None:
         raise ConsoleError(
