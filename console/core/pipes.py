@@ -125,7 +125,8 @@ class _Running:
     def wait(self) -> int:
         """Wait for its end; returns its exit code."""
         # Not reaped until nobody watches it any more: its number still means its session.
-        os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError):  # somebody else has ended and reaped it
+            os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
         self._leave()
         return self._child.wait()
 

@@ -69,12 +69,18 @@ class Schema(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """What the scratch database says; counts by stage, and by experiment and stage."""
+    """What the scratch database says; counts by stage, and by experiment and stage.
+
+    Attributes:
+        default: The experiment with the id 0 is there; a server that starts makes it.
+        some: Runs with how many parameters and metrics they have.
+    """
 
     rows: dict[str, int]
     revision: str
     experiments: list[tuple[str, int]]
     runs: list[tuple[int | str, str, int]]
+    default: bool
     some: list[tuple[str, int, int]]
 
 
@@ -307,7 +313,10 @@ def _some_experiments(rows: Rows) -> list[str]:
 
 
 def _compare_visit(rows: Rows, visit: Visit) -> None:
-    _compare("experiments", dict(rows.experiments), visit.experiments)
+    experiments = dict(rows.experiments)
+    if not rows.default:
+        experiments["active"] = experiments.get("active", 0) + 1
+    _compare("experiments", experiments, visit.experiments)
     wanted: dict[str, dict[str, int]] = {}
     for experiment, stage, runs in rows.runs:
         wanted.setdefault(str(experiment), {})[stage] = runs

@@ -59,6 +59,7 @@ def rows(asked: Json) -> Json:
             "revision": ask("SELECT version_num FROM alembic_version")[0][0],
             "experiments": ask("SELECT lifecycle_stage, COUNT(*) FROM experiments GROUP BY 1"),
             "runs": ask("SELECT experiment_id, lifecycle_stage, COUNT(*) FROM runs GROUP BY 1, 2"),
+            "default": bool(ask("SELECT 1 FROM experiments WHERE experiment_id = 0")),
             "some": _some_runs(ask, asked["some"]),
         }
 

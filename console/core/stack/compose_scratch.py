@@ -280,9 +280,8 @@ class ComposeScratch:
     def _log(self) -> str:
         container = self._container("tracking")
         self._require_running("tracking")
-        _, said, _ = self._project.engine.output_of(str(container.id), ["tail", "-n", "30", LOG])
-        lines = [line for line in said.splitlines() if "rror" in line] or said.splitlines()
-        return clean(lines[-1].strip(), 300) if lines else "it said nothing"
+        _, said, _ = self._project.engine.output_of(str(container.id), ["tail", "-n", "200", LOG])
+        return common.reason(said)
 
 
 def _archive(artifacts: common.Artifacts) -> Iterator[bytes]:

@@ -23,7 +23,6 @@ from console.core.http import Credentials
 from console.core.progress import Progress
 from console.core.secrets import Secret
 from console.core.stack import scratch as common
-from console.core.text import clean
 
 if TYPE_CHECKING:
     from console.core.backup.snapshot import Dump
@@ -169,9 +168,7 @@ class EmbeddedScratch:
 
     def _said(self) -> str:
         with files.explained(self._log):
-            lines = self._log.read_text(errors="replace").splitlines()[-30:]
-        found = [line for line in lines if "rror" in line] or lines
-        return clean(found[-1].strip(), 300) if found else "it said nothing"
+            return common.reason(self._log.read_text(errors="replace"))
 
     def ask(self, question: bytes) -> bytes:
         """See `Scratch`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 from console.core.backup import rehearsal
 from console.core.errors import CancelledError, ConsoleError
 from console.core.format import size
+from console.core.text import clean
 
 # Where the server answers, in the containers.
 PORT = 5000
 START_SECONDS = 240.0
 LOOK_SECONDS = 1.0
+_RAISED = re.compile(r"[\w.]+(?:Error|Exception): ")
 MLFLOW = {
     "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_MODEL_CATALOG_URI": "",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "GIT_PYTHON_REFRESH": "quiet",
@@ -65,6 +68,14 @@ def server(artifacts: str, port: int) -> list[str]:
         "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
         "--artifacts-destination", artifacts, "--serve-artifacts",
     ]  # fmt: skip
+
+
+def reason(log: str) -> str:
+    """What a server's log says of why it did not start, one line of it."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    raised = [line for line in lines if _RAISED.match(line)]
+    found = raised or [line for line in lines if "rror" in line] or lines
+    return clean(found[-1], 300) if found else "it said nothing"
 
 
 Artifacts = Mapping[str, Path]
