@@ -221,6 +221,25 @@ def test_its_holder_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest.Monk
             pass
 
 
+def test_on_a_full_disk_something_can_still_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = os.write
+
+    def write(handle: int, data: bytes) -> int:
+        everything(handle, data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", write)
+    with Lock(tmp_path).holding("prune of lab"):
+        assert (tmp_path / lock.FILE).read_bytes() == b""
+        holder = Lock(tmp_path).holder()
+        assert holder is not None
+        assert holder.alive is True
+        assert holder.words.startswith("somebody, since ")
+    assert not (tmp_path / lock.FILE).exists()
+
+
 def test_names_from_outside_are_cleaned(tmp_path: Path) -> None:
     leave(tmp_path, dead(by="a\x1b[31mda", what="x\ny"))
     holder = Lock(tmp_path).holder()

@@ -206,8 +206,7 @@ class Lock:
                 raise BusyError("Somebody else has just begun to work there") from None
             try:
                 _flock(handle, fcntl.LOCK_EX, GUARD_SECONDS)
-                os.write(handle, msgspec.json.encode(_ours(what)) + b"\n")
-                os.fsync(handle)
+                _say(handle, _ours(what))
             except BaseException:
                 self._file.unlink(missing_ok=True)
                 os.close(handle)
@@ -287,6 +286,17 @@ def _ours(what: str) -> Record:
         since=datetime.now(UTC),
         what=what,
     )
+
+
+def _say(handle: int, record: Record) -> None:
+    """Say who has it; on a full disk nobody does, so that something can be removed there."""
+    try:
+        os.write(handle, msgspec.json.encode(record) + b"\n")
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.ftruncate(handle, 0)
 
 
 def _lives(record: Record) -> bool | None:
