@@ -88,7 +88,7 @@ def _chosen(snapshot: Path, run_ids: Sequence[str]) -> list[Run]:
             raise UsageError(
                 f"{snapshot.name} holds {plural(len(exact), 'run') if exact else 'no run'} whose "
                 f"id begins with {clean(begun) or 'nothing'}",
-                f"`mlflow-console backup show {snapshot.name}` shows its experiments and runs.",
+                f"`mlflow-console backup show {snapshot.name} --runs` shows them.",
             )
         chosen[exact[0].run_id] = exact[0]
     return list(chosen.values())
