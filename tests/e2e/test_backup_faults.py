@@ -128,6 +128,11 @@ def test_create_killed_anywhere(running: Deployment, place: Path) -> None:
     promised = snapshots.promised(running.backup.list()[0])
     assert len(promised) >= ARTIFACTS
     assert live(running) == before
+    snapshots.tell(
+        f"create killed at {sum(ends)} random moments",
+        f"{len(left)} whole snapshots, none half; the next create went on and ended; live data "
+        "as it was", "",
+    )  # fmt: skip
 
 
 def test_prune_killed_anywhere(running: Deployment, place: Path) -> None:
@@ -143,13 +148,16 @@ def test_prune_killed_anywhere(running: Deployment, place: Path) -> None:
     shutil.copytree(place, whole, symlinks=True)
     seconds = measured(deployment, "backup.prune", ids=going)
     assert [each.id for each in no_lie(deployment)] == made[2:]
+    ends = 0
     for _ in range(KILLS):
         shutil.rmtree(place)
         shutil.copytree(whole, place, symlinks=True)
-        killed(deployment, "backup.prune", CHANCE.uniform(0.1, seconds), ids=going)
+        ends += killed(deployment, "backup.prune", CHANCE.uniform(0.1, seconds), ids=going)
         assert {each.id for each in no_lie(deployment)} >= set(made[2:])
     measured(deployment, "backup.create")  # and whatever was left is no hindrance
     no_lie(deployment)
+    snapshots.tell(f"prune killed at {ends} random moments",
+                   "each snapshot whole or gone; those that stay untouched", "")  # fmt: skip
 
 
 def test_restore_killed_anywhere(running: Deployment, place: Path) -> None:
@@ -177,6 +185,11 @@ def test_restore_killed_anywhere(running: Deployment, place: Path) -> None:
     assert safety
     assert any(late in {run.run_id for run in running.backup.runs(each)} for each in safety)
     assert running.stack.status().healthy
+    snapshots.tell(
+        f"restore killed at {kills} random moments, one after the other",
+        "the same command went on and ended; runs and artifacts those of the snapshot, what was "
+        "there before in the safety snapshot", "",
+    )  # fmt: skip
 
 
 def flip(path: Path) -> None:
@@ -198,9 +211,11 @@ def test_a_flipped_bit(running: Deployment, place: Path, what: str) -> None:
         "manifest": "manifest.json",
     }[what]
     flip(second.path / name)
-    with pytest.raises(ConsoleError, match=Path(name).name):
+    with pytest.raises(ConsoleError, match=Path(name).name) as error:
         for _ in running.backup.verify(wanted=str(second.path), cancel=threading.Event()):
             pass
+    snapshots.tell(f"a bit flipped in the {what}", "found by verify, marked, never handed on",
+                   error.value)  # fmt: skip
     listed = {each.id: each for each in running.backup.list()}
     if what == "manifest":
         assert listed[second.id].problem
@@ -224,8 +239,9 @@ def test_a_place_that_is_too_small(running: Deployment, tmp_path: Path) -> None:
         running.backup.choose(disk / "snapshots")
         needs = running.backup.needs()
         assert not needs.enough
-        with pytest.raises(DiskFullError, match="GB"):
+        with pytest.raises(DiskFullError, match="GB") as error:
             snapshots.make(running)
+        snapshots.tell("too little room", "refused before the first byte", error.value)
         assert running.backup.list() == []
 
 
@@ -242,6 +258,7 @@ def test_two_at_once(running: Deployment, place: Path) -> None:
         _, said = child.communicate(timeout=60)
         assert child.returncode == 1
         assert str(os.getpid()) in said
+        snapshots.tell("two at once", "the second is refused", said.strip())
     snapshots.make(running)
     assert len(no_lie(running)) == 1
 
@@ -250,7 +267,10 @@ def test_the_clock_set_back(running: Deployment, place: Path) -> None:
     """The order stays, no snapshot takes the name of another, and it is said."""
     first = snapshots.make(running)
     with time_machine.travel(datetime.now(UTC) - timedelta(days=400), tick=True):
-        assert any("clock" in each.title for each in running.backup.findings())
+        titles = [each.title for each in running.backup.findings()]
+        assert any("clock" in title for title in titles)
+        snapshots.tell("the clock set back by 400 days", "order and names of snapshots stay right",
+                       titles[0])  # fmt: skip
         second = snapshots.make(running)
         found = running.backup.list()
         assert [each.id for each in found] == [second.id, first.id]

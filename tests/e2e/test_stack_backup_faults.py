@@ -139,6 +139,8 @@ def test_the_store_stops_while_it_is_copied(running: Deployment, tmp_path: Path)
     )
     assert error is not None
     assert "store" in error.message
+    snapshots.tell("the store killed while it is copied",
+                   "no snapshot; what was copied is kept, the next create goes on", error)  # fmt: skip
     assert running.backup.list() == []
     before = copied(place)
     assert before > 50
@@ -159,6 +161,8 @@ def test_the_database_stops_while_it_is_dumped(running: Deployment, tmp_path: Pa
     )  # fmt: skip
     assert error is not None
     assert "database" in error.message.lower()
+    snapshots.tell("the database killed while it is dumped",
+                   "no snapshot; the next create makes a whole one", error)  # fmt: skip
     assert running.backup.list() == []
     deployments.up(running)
     snapshots.perform(running, "backup.create")
@@ -187,6 +191,8 @@ def test_the_database_stops_while_it_is_restored(running: Deployment, tmp_path: 
     error = while_it_works(running, "backup.restore", loading, killed, wanted=then.id)
     assert error is not None
     assert "as it was before" in error.message or "Nothing is lost" in error.hint
+    snapshots.tell("the database killed while it is restored",
+                   "what was there before comes back, at the latest with the same command", error)  # fmt: skip
     if restore_journal.read(running.paths) is not None:
         assert any(each.id == "restore-interrupted" for each in running.stack.status().findings)
         with pytest.raises(ConsoleError, match="as it was before"):
@@ -212,6 +218,8 @@ def test_the_engine_stops_while_it_is_copied(tmp_path: Path) -> None:
             )
             assert error is not None
             assert deployment.backup.list() == []
+            snapshots.tell("the engine stopped while it is copied",
+                           "no snapshot; the next create goes on", error)  # fmt: skip
             own.start()
             deployments.up(deployment)
             snapshots.perform(deployment, "backup.create")
@@ -233,6 +241,8 @@ def test_the_disk_fills_while_it_is_copied(running: Deployment, tmp_path: Path) 
         )  # fmt: skip
         assert error is not None
         assert "full" in error.message
+        snapshots.tell("the place filled by somebody else meanwhile",
+                       "no snapshot; what was copied is kept, the next create goes on", error)  # fmt: skip
         assert running.backup.list() == []
         ballast[0].unlink()
         snapshots.perform(running, "backup.create")

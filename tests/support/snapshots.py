@@ -13,6 +13,7 @@ from typing import Any
 from console.core.backup import index
 from console.core.backup.snapshot import Snapshot
 from console.core.deployment import Deployment
+from console.core.errors import ConsoleError
 
 
 def make(deployment: Deployment, **options: Any) -> Snapshot:
@@ -66,3 +67,9 @@ def in_store(deployment: Deployment, folder: Path) -> dict[str, str]:
 def promised(snapshot: Snapshot) -> dict[str, str]:
     """The SHA-256 of every artifact of a snapshot, by key."""
     return {each.name: each.sha256 for each in index.read(snapshot.path)}
+
+
+def tell(fault: str, happened: str, said: ConsoleError | str) -> None:
+    """A line of the table in docs/backup-faults.md (`pytest -rP`)."""
+    words = said if isinstance(said, str) else f"{said.message}. {said.hint}"
+    print(f"FAULT | {fault} | {happened} | {words}")
