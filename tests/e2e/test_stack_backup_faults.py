@@ -139,8 +139,11 @@ def test_the_store_stops_while_it_is_copied(running: Deployment, tmp_path: Path)
     )
     assert error is not None
     assert "store" in error.message
-    snapshots.tell("the store killed while it is copied",
-                   "no snapshot; what was copied is kept, the next create goes on", error)  # fmt: skip
+    snapshots.tell(
+        "the store killed while it is copied",
+        "no snapshot; what was copied is kept, the next create goes on",
+        error,
+    )
     assert running.backup.list() == []
     before = copied(place)
     assert before > 50
@@ -161,8 +164,11 @@ def test_the_database_stops_while_it_is_dumped(running: Deployment, tmp_path: Pa
     )  # fmt: skip
     assert error is not None
     assert "database" in error.message.lower()
-    snapshots.tell("the database killed while it is dumped",
-                   "no snapshot; the next create makes a whole one", error)  # fmt: skip
+    snapshots.tell(
+        "the database killed while it is dumped",
+        "no snapshot; the next create makes a whole one",
+        error,
+    )
     assert running.backup.list() == []
     deployments.up(running)
     snapshots.perform(running, "backup.create")
@@ -191,8 +197,11 @@ def test_the_database_stops_while_it_is_restored(running: Deployment, tmp_path: 
     error = while_it_works(running, "backup.restore", loading, killed, wanted=then.id)
     assert error is not None
     assert "as it was before" in error.message or "Nothing is lost" in error.hint
-    snapshots.tell("the database killed while it is restored",
-                   "what was there before comes back, at the latest with the same command", error)  # fmt: skip
+    snapshots.tell(
+        "the database killed while it is restored",
+        "what was there before comes back, at the latest with the same command",
+        error,
+    )
     if restore_journal.read(running.paths) is not None:
         assert any(each.id == "restore-interrupted" for each in running.stack.status().findings)
         with pytest.raises(ConsoleError, match="as it was before"):
@@ -218,8 +227,11 @@ def test_the_engine_stops_while_it_is_copied(tmp_path: Path) -> None:
             )
             assert error is not None
             assert deployment.backup.list() == []
-            snapshots.tell("the engine stopped while it is copied",
-                           "no snapshot; the next create goes on", error)  # fmt: skip
+            snapshots.tell(
+                "the engine stopped while it is copied",
+                "no snapshot; the next create goes on",
+                error,
+            )
             own.start()
             deployments.up(deployment)
             snapshots.perform(deployment, "backup.create")
@@ -241,8 +253,11 @@ def test_the_disk_fills_while_it_is_copied(running: Deployment, tmp_path: Path) 
         )  # fmt: skip
         assert error is not None
         assert "full" in error.message
-        snapshots.tell("the place filled by somebody else meanwhile",
-                       "no snapshot; what was copied is kept, the next create goes on", error)  # fmt: skip
+        snapshots.tell(
+            "the place filled by somebody else meanwhile",
+            "no snapshot; what was copied is kept, the next create goes on",
+            error,
+        )
         assert running.backup.list() == []
         ballast[0].unlink()
         snapshots.perform(running, "backup.create")
