@@ -25,7 +25,7 @@ from console.cli.context import (
     session,
     verb,
 )
-from console.core.errors import CancelledError, ConsoleError, UsageError
+from console.core.errors import CancelledError, ConsoleError, DiskFullError, UsageError
 from console.core.format import plural, size
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ def _use(call: Session, backup: BackupService, typed: str) -> None:
 
 
 def _tell_needs(call: Session, backup: BackupService, parts: Sequence[Part]) -> None:
+    from console.core.backup import create  # noqa: PLC0415  # every command waits for it
+
     call.output.note("Looking what it needs …")
     needs = backup.needs(parts)
     call.output.note(
@@ -122,6 +124,11 @@ def _tell_needs(call: Session, backup: BackupService, parts: Sequence[Part]) -> 
     )
     for note in needs.notes:
         call.output.warn(note)
+    if not needs.enough and not create.existing(backup.place.path):
+        raise DiskFullError(
+            f"{backup.place.path} has too little room for it; nothing was begun",
+            "Free some space there, or choose another disk: `--to DIR`.",
+        )
 
 
 @verb(app, "backup.list")

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from console.core import systemd
+from console.core.backup.create import Needs
+from console.core.backup.service import BackupService
 from console.core.backup.snapshot import PARTS
 from console.core.deployment import Deployment
 from tests.cli.conftest import PROGRAM, Cli, Terminal
@@ -143,6 +145,22 @@ def test_the_place_is_asked_for_on_a_terminal(
     assert "are free" in there.seen
     assert "backup drill` proves that it restores" in there.seen
     assert len(listed(cli)) == 1
+
+
+def test_what_cannot_fit_is_not_begun(
+    cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = Needs(10**18, 10**9, 3, 70, 70, ("It is the same disk as [the] \x1b[2Jdatabase",))
+    monkeypatch.setattr(BackupService, "needs", lambda *_: needs)
+    monkeypatch.setattr("console.cli.backup.on_terminal", lambda: True)
+    result = cli("backup", "create", "--to", str(place))
+    assert result.code == 1
+    assert "It needs at most 1000 PB, 1.0 GB are free: 3 artifacts of 70 B" in result.err
+    assert "Warning: It is the same disk as [the] database" in result.err
+    assert "has too little room for it; nothing was begun" in result.err
+    assert not (place / ".making").exists()
+    (place / ".making").mkdir()  # what is there already is not counted
+    assert cli("backup", "create").code == 0
 
 
 def test_another_place(program: Cli, cli: Cli, snapshot: str, tmp_path: Path) -> None:
