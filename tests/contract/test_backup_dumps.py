@@ -235,7 +235,7 @@ doubles = st.one_of(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     params=st.lists(texts, max_size=40),
     metrics=st.lists(st.tuples(doubles, st.integers(-(2**63), 2**63 - 1), st.booleans()),

@@ -238,13 +238,16 @@ class BackupService:
         yield from restore.run(self.deployment, wanted, parts, cancel)
 
     def restore_runs(
-        self, wanted: str, run_ids: Sequence[str], cancel: threading.Event
+        self, wanted: str, run_ids: Sequence[str], cancel: threading.Event, again: bool = False
     ) -> Iterator[Progress]:
-        """Bring single runs back as new ones, tagged with where they come from."""
+        """Bring single runs back as new ones, tagged with where they come from.
+
+        One that was brought back already is named and left alone, unless `again` is given.
+        """
         from console.core.backup import restore_runs  # noqa: PLC0415  # as above
 
         with self.deployment.change(OPERATIONS["backup.restore"], " ".join(run_ids)):
-            yield from restore_runs.run(self.deployment, wanted, run_ids, cancel)
+            yield from restore_runs.run(self.deployment, wanted, run_ids, cancel, again)
 
     # Keeping and clearing away
 
