@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 
 from console.core import http
 from console.core.deployment import Deployment
-from console.core.errors import ConsoleError, UsageError
+from console.core.errors import CancelledError, ConsoleError, UsageError
 from console.core.http import Credentials
 from console.core.process import port_is_free
 from console.core.secrets import Secret
@@ -142,6 +146,109 @@ def test_a_program_runs_where_the_service_runs(running: Deployment) -> None:
         list(running.driver.run_in(Role.TRACKING, argv, {}, threading.Event()))
     with pytest.raises(ConsoleError, match="no service in the role other"):
         list(running.driver.run_in(Role.OTHER, ["python"], {}, threading.Event()))
+
+
+def test_bytes_go_in_and_come_out_where_the_service_runs(running: Deployment) -> None:
+    piece, sent, seen = os.urandom(1 << 20), hashlib.sha256(), hashlib.sha256()
+    for _ in range(20):
+        sent.update(piece)
+    echo = "import shutil, sys\nshutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)"
+    argv, feed = ["python", "-c", echo], (piece for _ in range(20))
+    for each in running.driver.pipe(Role.TRACKING, argv, {}, feed, threading.Event()):
+        assert 0 < len(each) <= 65536
+        seen.update(each)
+    assert seen.digest() == sent.digest()
+    secret = {"SECRET": "x $y 'z'"}
+    show = "import os, sys; print(os.environ['SECRET'], len(sys.stdin.read()))"
+    said = running.driver.pipe(
+        Role.TRACKING, ["python", "-c", show], secret, None, threading.Event()
+    )
+    assert b"".join(said) == b"x $y 'z' 0\n"
+    argv = ["python", "-c", "import sys; print('half'); sys.exit('why\\x1b[31m it failed')"]
+    with pytest.raises(ConsoleError, match=r"^why it failed$"):
+        list(running.driver.pipe(Role.TRACKING, argv, {}, None, threading.Event()))
+    with pytest.raises(ConsoleError, match="no service in the role other"):
+        list(running.driver.pipe(Role.OTHER, ["python"], {}, None, threading.Event()))
+
+
+ENDLESS = (
+    "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', "
+    "'import time; time.sleep(600)', 'mark-of-{0}'])\n"
+    "while True: sys.stdout.buffer.write(bytes(65536))"
+)
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_what_nobody_reads_any_more_is_ended_with_what_it_has_started(
+    running: Deployment, cancelled: bool
+) -> None:
+    mark = f"mark-of-{uuid.uuid4()}"
+    cancel = threading.Event()
+    argv = ["python", "-c", ENDLESS.replace("mark-of-{0}", mark)]
+    pieces = running.driver.pipe(Role.TRACKING, argv, {}, None, cancel)
+    next(pieces)
+    assert named(mark)
+    if cancelled:
+        cancel.set()
+        with pytest.raises(CancelledError):
+            list(pieces)
+    else:
+        pieces.close()  # type: ignore[attr-defined]  # it is a generator
+    assert named(mark) == []
+    # And the engine has still time for others.
+    assert running.stack.status().healthy
+
+
+def named(mark: str) -> list[int]:
+    """The processes of this machine, in containers too, with a word in their command line."""
+    return [
+        each.pid
+        for each in psutil.process_iter()
+        if each.status() != psutil.STATUS_ZOMBIE and mark in " ".join(each.cmdline())
+    ]
+
+
+def test_what_a_backup_notes_of_it(running: Deployment) -> None:
+    services = {each.name for each in running.driver.services() if each.role is not Role.JOB}
+    versions = running.driver.versions()
+    assert versions["tracking"] == "3.17.2"
+    assert set(versions) == services
+    images = running.driver.images()
+    assert set(images) == (services | {"secrets", "bucket"} if len(services) > 1 else set())
+    assert all("sha256:" in each for each in images.values())
+
+
+def test_a_schema_that_is_up_to_date_stays_as_it_is(running: Deployment) -> None:
+    before = running.database.revision()
+    assert list(running.driver.migrate(threading.Event()))
+    assert running.database.revision() == before
+
+
+def test_maintenance_turns_everybody_away_and_says_why(running: Deployment) -> None:
+    driver = running.driver
+    if driver.direct() is None:  # no proxy that could answer
+        driver.maintenance(True)
+        assert http.get(driver.own_url + CALL, ALICE).status == 200
+        return
+    driver.maintenance(True)
+    driver.maintenance(True)
+    try:
+        for path in ("/", "/health", CALL):
+            for host in (None, "example.com"):
+                answer = http.get(driver.own_url + path, ALICE, host=host)
+                assert (answer.status, answer.headers["retry-after"]) == (503, "60")
+                assert answer.body.startswith(b"This server is being restored from a backup")
+        direct = driver.direct()
+        assert direct is not None
+        assert direct.ok
+        status = running.stack.status()
+        assert status.exit_code == 3
+        assert [each.id for each in status.findings] == ["maintenance"]
+    finally:
+        driver.maintenance(False)
+        driver.maintenance(False)
+    assert http.get(driver.own_url + CALL, ALICE).status == 200
+    assert running.stack.status().healthy
 
 
 def test_restart_is_another_process_with_the_same_data(running: Deployment) -> None:
