@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from console.cli.tables import Cell, Column, Layout, Tone, painted
+from console.cli.tables import Cell, Column, Layout, Tone, painted, width_of
 from console.core import pace
 from console.core.format import exact, when
 from console.core.progress import Progress
@@ -27,7 +27,7 @@ T = TypeVar("T")
 BLOCK = 200
 LONGEST = 2_000
 REDRAW_SECONDS = 0.1
-BAR = 24
+BAR, SHORTEST_BAR = 24, 8
 
 # What JSON leaves as it is and a terminal would obey: DEL, C1, separators, changes of direction.
 _UNSAFE_IN_JSON = re.compile(
@@ -225,7 +225,7 @@ class _Bar:
             return
         self._last, self._at = report, now
         width = shutil.get_terminal_size().columns - 1
-        self._output.say(f"\r\x1b[K{_report(report, rate)[:width]}", end="")
+        self._output.say(f"\r\x1b[K{_report(report, rate, width)[:width]}", end="")
 
     def _keep(self) -> None:
         if self._last is not None:
@@ -236,7 +236,7 @@ class _Bar:
         self._last = None
 
 
-def _report(report: Progress, rate: float | None) -> str:
+def _report(report: Progress, rate: float | None, width: int) -> str:
     label = clean(report.label)
     if report.said:
         return f"{label}: {clean(report.said)}"
@@ -245,9 +245,12 @@ def _report(report: Progress, rate: float | None) -> str:
     amount = pace.words(report, rate)
     if not report.total:
         return f"{label}  {amount}"
-    filled = min(BAR, BAR * report.done // report.total)
-    share = 100 * report.done // report.total
-    return f"{label}  {'━' * filled}{'─' * (BAR - filled)} {share} %  {amount}"
+    words = f"{100 * report.done // report.total} %  {amount}"
+    room = min(BAR, width - width_of(label) - width_of(words) - 3)
+    if room < SHORTEST_BAR:  # how much and how long yet is worth more
+        return f"{label}  {words}"
+    filled = min(room, room * report.done // report.total)
+    return f"{label}  {'━' * filled}{'─' * (room - filled)} {words}"
 
 
 def urgent(text: str) -> None:

@@ -189,6 +189,23 @@ def test_a_bar_says_amount_and_keeps_no_line_of_each_number(
     assert shown.endswith("\r\x1b[Kcopying 4 of 4 artifacts\n")
 
 
+@pytest.mark.parametrize(("columns", "bar"), [(120, 24), (100, 21), (80, 0)])
+def test_a_narrow_terminal_has_the_numbers_first(
+    monkeypatch: pytest.MonkeyPatch, columns: int, bar: int
+) -> None:
+    screen, clock = Screen(), iter(range(0, 1000, 5))
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr("console.cli.output.time.monotonic", lambda: next(clock))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with Output().progress() as show:
+        for each in (1, 2):
+            show(Progress("artifacts: 6,487 of 8,119 copied", each * 10**9, 4 * 10**9, "bytes"))
+    last = screen.text().split("\r\x1b[K")[-2]
+    assert len(last) < columns
+    assert last.count("━") + last.count("─") == bar
+    assert last.endswith(" 50 %  2.0 GB of 4.0 GB, 200 MB/s, 10 s left")
+
+
 def test_without_a_terminal_each_step_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     with Output().progress() as show:
         for each in range(1, 5):

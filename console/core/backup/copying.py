@@ -212,7 +212,7 @@ class _Copying:
         with explained(self._making), (self._making / LISTED).open("wb", PIECE) as listed:
             for batch in self._store.items(self._cancel):
                 listed.write(encode([self._look(item, names) for item in batch]))
-                yield Progress(f"artifacts: listing, {count(self._objects)} so far")
+                yield Progress("artifacts: listing", self._objects, None, "objects")
                 self._stop_when_cancelled()
         self._stop_when_cancelled()
         self._before.finish()
