@@ -142,7 +142,8 @@ def _note(snapshot: Snapshot, error: str) -> None:
         changed = msgspec.structs.replace(
             state, drilled_at=now, drill_failed_at=None, drill_error=""
         )
-    save_state(snapshot.path, changed)
+    with contextlib.suppress(AccessError):  # what cannot be written to can be drilled all the same
+        save_state(snapshot.path, changed)
 
 
 class _Drill:
@@ -185,7 +186,9 @@ class _Drill:
             yield Progress("bringing the schema up to date")
             _ask(scratch, dict, "migrate")
         yield Progress("starting a scratch MLflow server")
-        through = {entry.name: entry for entry in sample if _PLAIN.fullmatch(entry.name)}
+        through = {
+            entry.name: entry for entry in sample if not entry.path and _PLAIN.fullmatch(entry.name)
+        }
         scratch.start({name: self._path(entry) for name, entry in through.items()})
         yield Progress(
             f"looking through MLflow's client: {plural(len(sample), 'artifact')} of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ ASK: dict[Role, tuple[tuple[str, ...], str]] = {
     Role.PROXY: (("nginx", "-v"), NUMBERS),
 }  # fmt: skip
 MAINTENANCE = ".maintenance"
+MIGRATING = "mlflow-console.migrating"
+"""The label of a container that migrates, with the folder of its deployment."""
 MIGRATE = ("python", "/opt/stack/prepare.py", "migrate")
 
 
@@ -75,16 +78,27 @@ def migrate(project: ComposeProject, cancel: threading.Event) -> Iterator[Progre
     service = project.name_of(Role.TRACKING)
     label = f"{service}: bringing the database's schema up to date"
     yield Progress(label)
-    command = ["run", "--rm", "--no-deps", "--no-TTY", service, *MIGRATE]
-    for line in engine.compose(command, project.paths.root, cancel):
-        if not isinstance(line, Finished):
-            yield Progress(label, said=clean(line.strip()))
-        elif line.code != 0:
-            last = line.errors.strip().splitlines()
-            raise ConsoleError(
-                "The database's schema cannot be brought up to date: "
-                + (clean(last[-1], 500) if last else f"it ended with {line.code}")
-            )
+    name = f"{MIGRATING}={project.paths.root}"
+    command = ["run", "--rm", "--no-deps", "--no-TTY", "--label", name, service, *MIGRATE]
+    _remove(project, name)  # of one that was killed
+    try:
+        for line in engine.compose(command, project.paths.root, cancel):
+            if not isinstance(line, Finished):
+                yield Progress(label, said=clean(line.strip()))
+            elif line.code != 0:
+                last = line.errors.strip().splitlines()
+                raise ConsoleError(
+                    "The database's schema cannot be brought up to date: "
+                    + (clean(last[-1], 500) if last else f"it ended with {line.code}")
+                )
+    finally:
+        _remove(project, name)  # it would go on when only the command was ended
+
+
+def _remove(project: ComposeProject, label: str) -> None:
+    with project.engine.calls() as client:
+        for each in client.containers.list(all=True, filters={"label": label}, ignore_removed=True):
+            each.remove(force=True)
 
 
 def maintenance(users: Path, on: bool) -> None:
@@ -109,13 +123,17 @@ def maintenance(users: Path, on: bool) -> None:
 
 def images(project: ComposeProject) -> dict[str, str]:
     """The digest that a registry knows the image by, else the engine's own id of it."""
+    from docker.errors import ImageNotFound  # noqa: PLC0415  # first use
+
     found = {}
     containers = project.containers()
     with project.engine.calls() as client:
         for name, container in containers.items():
-            about = client.images.get(container.attrs["Image"])
-            digests = about.attrs.get("RepoDigests") or ()
-            found[name] = clean(str(digests[0] if digests else about.id), 300)
+            image = str(container.attrs["Image"])
+            digests: list[str] = []
+            with contextlib.suppress(ImageNotFound):  # removed while its container runs on
+                digests = client.images.get(image).attrs.get("RepoDigests") or []
+            found[name] = clean(digests[0] if digests else image, 300)
     return found
 
 

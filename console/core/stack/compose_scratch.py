@@ -6,16 +6,16 @@ loopback, and nobody else reaches them. Nothing of the live stack is mounted.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import tarfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.core import engine
+from console.core import engine, files
 from console.core.backup import dump_mysql, gzipped
 from console.core.errors import ConsoleError, DiskFullError, UnreachableError
 from console.core.format import size
@@ -50,7 +50,7 @@ BLOCK = tarfile.BLOCKSIZE
 USER = NAME = "mlflow"
 
 
-@contextmanager
+@contextlib.contextmanager
 def scratch(
     project: ComposeProject, folder: Path, cancel: threading.Event
 ) -> Iterator[ComposeScratch]:
@@ -70,12 +70,15 @@ def scratch(
 
 def remove(project: ComposeProject) -> None:
     """Remove every scratch container of the deployment, with its data."""
+    from docker.errors import NotFound  # noqa: PLC0415  # first use
+
     label = f"{LABEL}={project.paths.root}"
     with project.engine.calls() as client:
         found = client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
         # What joined the network of another one goes first.
         for each in sorted(found, key=lambda it: it.labels.get(f"{LABEL}.part") == "database"):
-            each.remove(force=True, v=True)
+            with contextlib.suppress(NotFound):
+                each.remove(force=True, v=True)
 
 
 def _free_memory(project: ComposeProject) -> int:
@@ -132,7 +135,8 @@ class ComposeScratch:
     def _make_database(self) -> Container:
         image = self._image(Role.DATABASE)
         with self._project.engine.calls() as client:
-            entrypoint = client.images.get(image).attrs["Config"].get("Entrypoint") or ()
+            about = client.images.get(image).attrs["Config"]
+        program = [*(about.get("Entrypoint") or ()), *(about.get("Cmd") or ["mysqld"])[:1]]
         options = [
             "--disable-log-bin", "--performance-schema=OFF", "--skip-name-resolve",
             "--loose-mysqlx=OFF", "--bind-address=127.0.0.1", "--max-connections=20",
@@ -141,7 +145,7 @@ class ComposeScratch:
             "--innodb-doublewrite=OFF", "--max-allowed-packet=1G",
             "--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci",
         ]  # fmt: skip
-        return self._start("database", image, [*entrypoint, "mysqld", *options], {
+        return self._start("database", image, [*program, *options], {
             "MYSQL_DATABASE": NAME, "MYSQL_USER": USER, "MYSQL_PASSWORD": self._password,
             "MYSQL_ROOT_PASSWORD": secrets.token_urlsafe(24),
         }, network="none", memory=DATABASE_BYTES[self._size])  # fmt: skip
@@ -295,7 +299,7 @@ def _archive(artifacts: common.Artifacts) -> Iterator[bytes]:
             if folder not in folders:
                 folders.add(folder)
                 yield _header(folder, 0o755, tarfile.DIRTYPE)
-        with path.open("rb") as file:
+        with files.explained(path), path.open("rb") as file:
             left = length = path.stat().st_size
             yield _header("/".join(parts), 0o444, tarfile.REGTYPE, length)
             while left:

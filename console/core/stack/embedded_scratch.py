@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MARK = "MLFLOW_CONSOLE_SCRATCH"
 """In the environment of each process, with the folder of its deployment."""
+SAMPLE_BYTES = 1_000_000_000
 # Server and worker take 0.27 GB each and the client 0.25, on a small database.
 LIMIT_BYTES, NEEDED_BYTES = 1 << 30, 1_200_000_000
 STOP_SECONDS = 15.0
@@ -107,6 +108,8 @@ class EmbeddedScratch:
         """See `Scratch`."""
         if dump.kind != "sqlite":
             raise ConsoleError("The dump is not of SQLite, which this deployment keeps its runs in")
+        # A SQLite file is packed to a fifth or less; and there will be the sample of artifacts.
+        files.need_room(self._folder, 8 * dump.bytes + SAMPLE_BYTES, "A drill of this snapshot")
         yield from dump_sqlite.unpack(file, self._database, self._cancel)
         dump_sqlite.require_as_dumped(self._database, dump)
 
