@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -201,11 +202,12 @@ def test_what_nobody_reads_any_more_is_ended_with_what_it_has_started(
 
 def named(mark: str) -> list[int]:
     """The processes of this machine, in containers too, with a word in their command line."""
-    return [
-        each.pid
-        for each in psutil.process_iter()
-        if each.status() != psutil.STATUS_ZOMBIE and mark in " ".join(each.cmdline())
-    ]
+    found = []
+    for each in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if each.status() != psutil.STATUS_ZOMBIE and mark in " ".join(each.cmdline()):
+                found.append(each.pid)
+    return found
 
 
 def test_what_a_backup_notes_of_it(running: Deployment) -> None:

@@ -74,7 +74,7 @@ def reason(log: str) -> str:
     """What a server's log says of why it did not start, one line of it."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     raised = [line for line in lines if _RAISED.match(line)]
-    found = raised or [line for line in lines if "rror" in line] or lines
+    found = raised or [line for line in lines if "error" in line.lower()] or lines
     return clean(found[-1], 300) if found else "it said nothing"
 
 
