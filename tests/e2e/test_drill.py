@@ -26,7 +26,7 @@ from console.core.stack import embedded_scratch
 from console.core.stack.scratch import TooSmallError
 from tests.support import deployments, drills
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("drill"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("drill"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
