@@ -63,8 +63,8 @@ def create(
     call = session(context)
     parts = parts_of(only)
     backup = call.to_change("backup.create").backup
-    before = {each.id for each in backup.list()}
     _choose(call, backup, to)
+    before = {each.id for each in backup.list()}
     if on_terminal() and not scheduled:
         _tell_needs(call, backup, parts)
     reason = "scheduled" if scheduled else "asked"

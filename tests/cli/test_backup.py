@@ -169,6 +169,13 @@ def test_another_place(program: Cli, cli: Cli, snapshot: str, tmp_path: Path) ->
     assert f"Those in {tmp_path / 'snapshots'} stay there" in result.err
     [made] = listed(cli)
     assert Path(made["path"]).parent == tmp_path / "other"
+    shutil.rmtree(tmp_path / "other")  # or its disk is not mounted
+    result = cli("backup", "list")
+    assert result.code == 1
+    assert "`mlflow-console backup create --to" in result.err
+    result = program("backup", "create", "--to", str(tmp_path / "third"), "--json")
+    assert result.code == 0, result.err
+    assert listed(cli) == [json.loads(result.out)]
 
 
 def test_a_place_that_cannot_be_one(program: Cli, deployment: Deployment) -> None:
