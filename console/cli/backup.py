@@ -14,7 +14,7 @@ from console.cli import backup_tables as tables
 from console.cli.backup_comparing import diff, find
 from console.cli.backup_keeping import prune, schedule, unlock
 from console.cli.backup_restore import restore
-from console.cli.backup_wanted import Newest, Only, Wanted, found, parts_of
+from console.cli.backup_wanted import Newest, Only, Several, Wanted, found, parts_of
 from console.cli.context import (
     Json,
     JsonLines,
@@ -214,7 +214,7 @@ def _runs(call: Session, snapshot: Snapshot, experiment: str, json: bool, jsonl:
 
 
 @verb(app, "backup.verify")
-def verify(context: typer.Context, wanted: Newest = "latest", json: Json = False) -> None:
+def verify(context: typer.Context, wanted: Several = "latest", json: Json = False) -> None:
     _prove(context, "backup.verify", wanted, json,
            "What was found broken is marked; the same command begins anew.")  # fmt: skip
 

@@ -86,7 +86,7 @@ def _shape(plan: PrunePlan) -> dict[str, object]:
 
 
 When = Annotated[
-    str, typer.Argument(metavar="[WHEN|off]", show_default=False,
+    str, typer.Argument(metavar="WHEN|off", show_default=False,
                         help='When: "03:00" for every day, or as systemd writes it, '
                         '"Mon..Fri 06,18:00"; off for never. Without it the timer is shown.')
 ]  # fmt: skip

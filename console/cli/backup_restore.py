@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.cli.backup_wanted import Only, Wanted, found, parts_of
+from console.cli.backup_wanted import Wanted, found, parts_of
 from console.cli.context import Json, Session, absolute, session
 from console.core import deployment as core
 from console.core.errors import UsageError
@@ -30,7 +30,9 @@ def restore(
     context: typer.Context,
     wanted: Wanted,
     *,
-    only: Only = "",
+    only: Annotated[
+        str, typer.Option(metavar="PART,...", help="Of database, artifacts, users only these.")
+    ] = "",
     into: Annotated[
         str, typer.Option(metavar="DIR", help="Make a new deployment of it in this directory, "
                           "which is empty or not there yet. Needs no deployment: SNAPSHOT is then "

@@ -13,7 +13,10 @@ from console.core.errors import ConsoleError, NoDeploymentError, UsageError
 HELP = 'Its id, the beginning of one, its label, "latest", or its folder.'
 
 Wanted = Annotated[str, typer.Argument(metavar="SNAPSHOT", help=HELP)]
-Newest = Annotated[str, typer.Argument(metavar="[SNAPSHOT]", help=HELP)]
+Newest = Annotated[str, typer.Argument(metavar="SNAPSHOT", help=HELP)]
+Several = Annotated[
+    str, typer.Argument(metavar="SNAPSHOT|all", help=f'{HELP[:-1]}; or "all" of them.')
+]  # fmt: skip
 Only = Annotated[
     str, typer.Option(metavar="PART,...", help=f"Of {', '.join(PARTS)} only these.")
 ]  # fmt: skip

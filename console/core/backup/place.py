@@ -34,7 +34,7 @@ __all__ = ["Place", "choose", "find", "load_manifest", "load_state", "save_manif
 
 FORMAT = 1
 MARKER = "place.json"
-HOW_TO_CHOOSE = "`mlflow-console backup create --to FOLDER` chooses one."
+HOW_TO_CHOOSE = "`mlflow-console backup create --to DIR` chooses one."
 LATEST, ALL = "latest", "all"
 _ID = re.compile(r"\d{8}-\d{6}(-\d+)?")
 _LABEL = re.compile(r"[^\W_](?:[\w .,+@=:-]{0,98}[\w.+=])?")
