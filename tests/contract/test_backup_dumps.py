@@ -553,7 +553,7 @@ def test_who_still_loads_is_waited_for(
 ) -> None:
     backend = mysql
     dump, _ = dumping.take(backend.deployment, tmp_path)
-    monkeypatch.setattr(dump_mysql, "BEFORE", dump_mysql.BEFORE.replace(b", 60)", b", 1)"))
+    monkeypatch.setattr(dump_mysql, "BEFORE", dump_mysql.BEFORE.replace(b"), 60)", b"), 1)"))
     with contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT GET_LOCK('mlflow-console mlflow', 1)")
         with pytest.raises(ConsoleError, match="something else is being loaded"):

@@ -57,7 +57,8 @@ _VIEW = re.compile(rb"/\*!50013 DEFINER=`[^`]*`@`[^`]*` SQL SECURITY DEFINER \*/
 # else has this lock. A subquery with two rows is an error, which ends the client.
 BEFORE = b"""\
 SET SESSION lock_wait_timeout = 60, SESSION group_concat_max_len = 16777216;
-DO IF(GET_LOCK(CONCAT('mlflow-console ', DATABASE()), 60), 1, (SELECT 1 UNION SELECT 2));
+DO IF(GET_LOCK(LEFT(CONCAT('mlflow-console ', DATABASE()), 64), 60), 1,
+      (SELECT 1 UNION SELECT 2));
 SET FOREIGN_KEY_CHECKS = 0;
 SELECT CONCAT('DROP VIEW ', GROUP_CONCAT('`', REPLACE(table_name, '`', '``'), '`')) INTO @views
   FROM information_schema.tables

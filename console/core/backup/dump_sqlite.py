@@ -19,7 +19,7 @@ from console.core.backup.dump_reader import TABLES
 from console.core.backup.dump_sqlite_reader import count_rows, opened, select
 from console.core.backup.snapshot import DATABASE, Dump
 from console.core.database.sqlite import SqliteDatabase
-from console.core.errors import CancelledError, ConsoleError
+from console.core.errors import BusyError, CancelledError, ConsoleError
 from console.core.files import explained, make_folder, sync_folder
 from console.core.progress import Progress
 
@@ -77,18 +77,22 @@ class SqliteSource:
         """Copy it as it is at one moment.
 
         In steps, so that nobody who writes has to wait; but each write starts the copy anew. After
-        a few of those it is copied in one go, during which others read and do not write.
+        a few of those it is copied in one go, during which others read and do not write. With a
+        write-ahead log nobody waits anyway.
         """
         yield Progress("copying the database")
         live = self._connect()
         try:
             with contextlib.closing(live), contextlib.closing(sqlite3.connect(copy)) as target:
                 target.execute("PRAGMA synchronous = OFF")  # it is packed next, and thrown away
-                try:
-                    live.backup(target, pages=STEP_PAGES, sleep=0.001,
-                                progress=_Steps(cancel, RESTARTS))  # fmt: skip
-                except _TooOftenError:
-                    live.backup(target, pages=-1, progress=_Steps(cancel, 1000))
+                (mode,) = live.execute("PRAGMA journal_mode").fetchone()
+                if mode == "wal" or not _copied_in_steps(live, target, cancel):
+                    live.backup(target, pages=-1, progress=_Steps(cancel, 0))
+        except _StuckError as error:
+            raise BusyError(
+                f"{self._name} stayed locked for {BUSY_SECONDS:.0f} seconds",
+                "The server is writing much; try again in a moment.",
+            ) from error
         except sqlite3.Error as error:
             raise ConsoleError(f"{self._name} cannot be copied: {error}") from error
 
@@ -165,12 +169,17 @@ class SqliteSource:
             sync_folder(self._path.parent)
 
 
-class _TooOftenError(Exception):
-    """A copy was begun anew once too often."""
+class _StuckError(Exception):
+    """A copy does not come to an end: it is locked, or begun anew too often."""
 
 
 class _Steps:
-    """Looks on as SQLite copies: leaves off when asked to, or when it gets nowhere."""
+    """Looks on as SQLite copies: leaves off when asked to, or when it gets nowhere.
+
+    Args:
+        cancel: Asks for it.
+        restarts: How often it may begin anew.
+    """
 
     def __init__(self, cancel: threading.Event, restarts: int) -> None:
         self._cancel = cancel
@@ -180,11 +189,23 @@ class _Steps:
     def __call__(self, status: int, remaining: int, total: int) -> None:
         if self._cancel.is_set():
             raise CancelledError("Cancelled")
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):  # after BUSY_SECONDS
+            raise _StuckError
         if self._remaining is not None and remaining >= self._remaining and remaining > 0:
             self._left -= 1
             if self._left < 0:
-                raise _TooOftenError
+                raise _StuckError
         self._remaining = remaining
+
+
+def _copied_in_steps(
+    live: sqlite3.Connection, target: sqlite3.Connection, cancel: threading.Event
+) -> bool:
+    try:
+        live.backup(target, pages=STEP_PAGES, sleep=0.001, progress=_Steps(cancel, RESTARTS))
+    except _StuckError:
+        return False
+    return True
 
 
 def _require_sound(connection: sqlite3.Connection, name: str) -> None:

@@ -23,6 +23,7 @@ from console.core.backup.run_making import (
     chunks,
     experiment_for,
 )
+from console.core.backup.run_upload import Uploads
 from console.core.backup.run_values import Held
 from console.core.backup.snapshot import Dump, Experiment, Run
 from console.core.errors import CancelledError, ConsoleError, UsageError
@@ -99,8 +100,10 @@ class _Back:
         self, deployment: Deployment, snapshot: Path, dump: Dump, again: bool,
         cancel: threading.Event,
     ) -> None:  # fmt: skip
-        self._deployment = deployment
         self._client = Client(deployment)
+        store = deployment.storage.store
+        self._base = store.base
+        self._uploads = Uploads(self._client, store, snapshot, cancel)
         self._snapshot = snapshot
         self._dump = dump
         self._again = again
@@ -121,10 +124,9 @@ class _Back:
             else:
                 self._back[run.run_id] = earlier
                 yield Progress(f"{_name(run)}: is there already, as {earlier}")
-        base = self._deployment.storage.store.base
         for some in chunks(missing, AT_ONCE):
             yield Progress(f"reading {plural(len(some), 'run')} in the dump")
-            with run_values.read(self._snapshot, self._dump, some, base) as held:
+            with run_values.read(self._snapshot, self._dump, some, self._base) as held:
                 for each in run_values.families(held, PARENT):
                     yield from self._make(each)
 
@@ -179,7 +181,7 @@ class _Back:
             store.delete_run(run_id)
 
     def _make(self, held: Held) -> Iterator[Progress]:
-        making = Making(self._client, self._snapshot, held, self._cancel)
+        making = Making(self._client, self._uploads, self._snapshot, held, self._cancel)
         parent = self._parent(held)
         try:
             making.create(self._live[held.run.experiment_id])

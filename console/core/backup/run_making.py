@@ -5,18 +5,17 @@ MLflow is imported by whoever calls this (`experiments/client.py`).
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
+from console.core.backup.run_upload import Uploads
 from console.core.backup.run_values import Held, Metric, Model
-from console.core.backup.snapshot import Entry, Experiment
-from console.core.errors import CancelledError, ConsoleError, UsageError
+from console.core.backup.snapshot import Experiment
+from console.core.errors import CancelledError, ConsoleError
 from console.core.experiments.client import Client
 from console.core.progress import Progress
 from console.core.storage.attribution import root_key
@@ -30,9 +29,6 @@ PARENT = "mlflow.parentRunId"
 
 # mlflow/utils/validation.py; and a request may have a million characters.
 METRICS_A_CALL, VALUES_A_CALL, CHARACTERS_A_CALL = 1000, 100, 400_000
-UPLOAD_SECONDS = 3600
-PIECE = 1 << 16
-ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 _ENDED = ("FINISHED", "FAILED", "KILLED")
 _READY, _UPLOAD_FAILED = 2, 3  # mlflow/entities/logged_model_status.py
 
@@ -48,13 +44,18 @@ class Making:
 
     Args:
         client: Of the live server.
+        uploads: To the same server.
         snapshot: Where it comes from.
         held: What is known of it.
         cancel: Leaves off.
     """
 
-    def __init__(self, client: Client, snapshot: Path, held: Held, cancel: threading.Event) -> None:
+    def __init__(
+        self, client: Client, uploads: Uploads, snapshot: Path, held: Held,
+        cancel: threading.Event,
+    ) -> None:  # fmt: skip
         self._client = client
+        self._uploads = uploads
         self._snapshot = snapshot
         self._held = held
         self._cancel = cancel
@@ -213,35 +214,9 @@ class Making:
                 continue
             for name, entry in files:
                 self._check()
-                self._upload(f"{root}/{name}", entry)
+                self._uploads.bring(f"{root}/{name}", entry)
                 done += entry.size
                 yield Progress(label, done, total, "bytes")
-
-    def _upload(self, key: str, entry: Entry) -> None:
-        from mlflow.utils.rest_utils import (  # noqa: PLC0415  # imported by now
-            http_request,
-            verify_rest_response,
-        )
-
-        endpoint = ARTIFACTS + quote(key.encode("utf-8", "surrogateescape"))
-        path = self._snapshot / entry.file
-        try:
-            with _Body(path) as body, self._client.calls() as store:
-                answer = http_request(
-                    store.get_host_creds(), endpoint, "PUT", timeout=UPLOAD_SECONDS,
-                    data=body if len(body) else b"", raise_on_status=False,
-                )  # fmt: skip
-                verify_rest_response(answer, endpoint)
-                right = body.digest() == entry.sha256
-        except UsageError as error:
-            self.notes.append(f"{clean(key)} is refused by the server: {error.message}")
-            return
-        except OSError as error:
-            raise ConsoleError(
-                f"{path} cannot be read: {error.strerror or error}", _LOOK
-            ) from error
-        if not right:
-            raise ConsoleError(f"{path} is not as it was written", _LOOK)
 
     def _finish_models(self) -> None:
         from mlflow.entities import LoggedModelStatus  # noqa: PLC0415  # imported by now
@@ -264,54 +239,6 @@ class Making:
                 self.run_id, RunStatus.from_string(status), run.ended, run.name or None
             )
             store.delete_tag(self.run_id, UNFINISHED)
-
-
-_LOOK = "`mlflow-console backup verify` shows what else is broken; take it from another snapshot."
-
-
-class _Body:
-    """A file to be sent, whose checksum is taken on the way; a retry reads it from its beginning.
-
-    Args:
-        path: The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._size = path.stat().st_size
-        self._digest = hashlib.sha256()
-
-    def __enter__(self) -> _Body:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def __len__(self) -> int:
-        return self._size
-
-    def read(self, amount: int = -1) -> bytes:
-        """The next bytes."""
-        data = self._file.read(amount)
-        self._digest.update(data)
-        return data
-
-    def __iter__(self) -> Iterator[bytes]:
-        while data := self.read(PIECE):
-            yield data
-
-    def tell(self) -> int:
-        """How far it is read."""
-        return self._file.tell()
-
-    def seek(self, position: int, whence: int = 0) -> int:
-        """Begin again."""
-        self._digest = hashlib.sha256()
-        return self._file.seek(position, whence)
-
-    def digest(self) -> str:
-        """The SHA-256 of what was read."""
-        return self._digest.hexdigest()
 
 
 def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
