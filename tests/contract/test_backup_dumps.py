@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from console.core.backup import catalog, dump_mysql, dump_sqlite, dumps
+from console.core.backup import catalog, dump_mysql, dump_sqlite, dumps, run_values
 from console.core.backup.snapshot import Dump
 from console.core.deployment import Deployment
 from console.core.errors import CancelledError, ConsoleError, UnreachableError
@@ -286,6 +286,59 @@ def test_some_rows_of_some_tables(backend: Backend, tmp_path: Path) -> None:
                        {"params": (("run_uuid", "value"), ["b", "a"][:1])})  # fmt: skip
     found = [(table, row.get("value")) for table, row in asked]
     assert found == [("params", "2"), ("runs", None), ("runs", None)]
+
+
+def test_all_that_belongs_to_a_run_is_found(backend: Backend, tmp_path: Path) -> None:
+    backend.execute("UPDATE runs SET artifact_uri = 'mlflow-artifacts:/7/a/artifacts' "
+                    "WHERE run_uuid = 'a'")  # fmt: skip
+    backend.insert(PARAM, [("p", "v", "a"), ("p", "other", "b")])
+    backend.insert(("tags", ("key", "value", "run_uuid")), [("t", "v'\\", "a"), ("t", "o", "b")])
+    backend.insert(METRIC, [("m", 0.5, 5, "a", 1, False), ("m", 0, 6, "a", 2, True),
+                            ("m", 1, 5, "b", 1, False)])  # fmt: skip
+    backend.insert(
+        ("datasets", ("dataset_uuid", "experiment_id", "name", "digest", "dataset_source_type",
+                      "dataset_source")),
+        [("d1", 7, "data", "x", "local", "{}"), ("d2", 7, "not used", "x", "local", "{}")],
+    )  # fmt: skip
+    backend.insert(
+        ("inputs", ("input_uuid", "source_type", "source_id", "destination_type",
+                    "destination_id", "step")),
+        [("i1", "DATASET", "d1", "RUN", "a", 0), ("i2", "RUN_OUTPUT", "a", "MODEL_OUTPUT", "m1", 4),
+         ("i3", "DATASET", "d2", "RUN", "b", 0)],
+    )  # fmt: skip
+    backend.insert(("input_tags", ("input_uuid", "name", "value")),
+                   [("i1", "k", "v"), ("i3", "k", "v")])  # fmt: skip
+    backend.insert(
+        ("logged_models", ("model_id", "experiment_id", "name", "artifact_location",
+                           "creation_timestamp_ms", "last_updated_timestamp_ms", "status",
+                           "lifecycle_stage", "source_run_id")),
+        [(f"m{n}", 7, "model", f"mlflow-artifacts:/7/models/m{n}/artifacts", 1, 1, 2, stage, run)
+         for n, stage, run in ((1, "active", "a"), (2, "deleted", "a"), (3, "active", "b"))],
+    )  # fmt: skip
+    for table, key, value in (("params", "param_key", "param_value"),
+                              ("tags", "tag_key", "tag_value")):  # fmt: skip
+        backend.insert((f"logged_model_{table}", ("model_id", "experiment_id", key, value)),
+                       [("m1", 7, "k", table), ("m3", 7, "k", "other")])  # fmt: skip
+    backend.insert(
+        ("logged_model_metrics", ("model_id", "experiment_id", "run_id", "metric_name",
+                                  "metric_timestamp_ms", "metric_step", "metric_value")),
+        [("m1", 7, "a", "m", 5, 1, 0.5)],
+    )  # fmt: skip
+    dump, _ = dumping.take(backend.deployment, tmp_path)
+    run = next(catalog.runs(tmp_path))
+    with run_values.read(tmp_path, dump, [run], "") as (held,):
+        assert (held.run.run_id, held.location) == ("a", "mlflow-artifacts:/7/a/artifacts")
+        assert (held.params, held.tags) == ({"p": "v"}, {"t": "v'\\"})
+        assert sorted((each.value, each.step, each.nan) for each in held.metrics) == [
+            (0, 2, True), (0.5, 1, False),
+        ]  # fmt: skip
+        assert held.metrics.count == 2
+        ((used, tags),) = [(each.dataset["name"], each.tags) for each in held.inputs]
+        assert (used, tags) == ("data", {"k": "v"})
+        (model,) = held.models
+        assert (model.model_id, model.step, model.status) == ("m1", 4, 2)
+        assert (model.params, model.tags) == ({"k": "params"}, {"k": "tags"})
+        assert held.measured == {("m", 5, 1): [("m1", "", "")]}
 
 
 def test_what_is_loaded_replaces_all_that_was_there(backend: Backend, tmp_path: Path) -> None:
