@@ -102,10 +102,10 @@ def _back(call: Session, wanted: str, parts: tuple[Part, ...] | None) -> None:
     if begun is None:
         options = _agreed(call, backup, wanted, parts)
     else:
-        call.output.note(
-            f"Restoring {Path(begun.snapshot).name} was begun by {begun.by} and is not at its end: "
-            + ("what was there before is being brought back." if begun.back else "it goes on.")
-        )
+        name = Path(begun.snapshot).name
+        if wanted == begun.snapshot or name.startswith(wanted):  # else the core says what is meant
+            goes = "what was there before is being brought back" if begun.back else "it goes on"
+            call.output.note(f"Restoring {name} was begun by {begun.by} and broke off: {goes}.")
         options = {"wanted": wanted, "parts": list(parts) if parts else None}
     call.work(
         functools.partial(backup.perform, "backup.restore", options),

@@ -9,13 +9,16 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from console.core import systemd
+from console.core.backup import restore_journal
 from console.core.backup.create import Needs
+from console.core.backup.restore_journal import Journal
 from console.core.backup.service import BackupService
 from console.core.backup.snapshot import PARTS
 from console.core.deployment import Deployment
@@ -393,6 +396,21 @@ def test_restoring_asks_in_any_case(
     assert there.close() == 130
     assert "Nothing was changed" in there.seen
     assert len(listed(program)) == 1  # no safety snapshot either
+
+
+def test_one_that_broke_off_comes_first(
+    program: Cli, snapshot: str, place: Path, deployment: Deployment
+) -> None:
+    begun = Journal(
+        snapshot=str(place / "20260101-000000"), safety="", parts=("database",), by="ada",
+        started_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )  # fmt: skip
+    restore_journal.write(deployment.paths, begun)
+    result = program("backup", "restore", snapshot, "--yes")
+    assert result.code == 1
+    assert "was begun by ada" in result.err
+    assert "`mlflow-console backup restore 20260101-000000` goes on with it" in result.err
+    assert "broke off: it goes on" not in result.err
 
 
 def test_a_new_deployment_needs_none(
