@@ -19,6 +19,7 @@ from console.tui.modals.confirm import ConfirmModal
 from console.tui.modals.detail import DetailModal
 from console.tui.modals.error import ErrorModal
 from console.tui.modals.restore import RestoreModal
+from console.tui.screens.backup import BackupScreen
 from console.tui.screens.backup_browse import BrowseScreen
 from console.tui.screens.backup_compare import CompareScreen
 from console.tui.screens.backup_words import moment
@@ -442,7 +443,8 @@ async def test_a_timer_is_set_and_removed() -> None:
 async def test_read_only_shows_everything_and_changes_nothing() -> None:
     fake = Fake(backup=surplus(), read_only="--read-only")
     async with opened(fake) as (app, pilot):
-        await press(pilot, "7", "b", "n", "v", "t", "o", "p", "s", "u")
+        await press(pilot, "7", "b", "n", "v", "t", "o", "p", "s", "u", "e", "x")
+        assert isinstance(app.screen, BackupScreen)
         assert fake.backup.done == []
         assert len(table(app, "#snapshots").rows) == 7
         await press(pilot, "enter", "enter", "o")

@@ -49,6 +49,9 @@ class BackupScreen(BackupVerbs):
         "prune": "backup.prune",
         "schedule": "backup.schedule",
         "unlock": "backup.unlock",
+        # No verbs of their own; who may only look does neither.
+        "place": "backup.create",
+        "stop": "backup.create",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("b", "create", "Back up", id="backup.create",
