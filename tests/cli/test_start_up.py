@@ -15,7 +15,15 @@ LATE = {"apprise", "mlflow", "docker", "minio", "pymysql", "textual", "xkcdpass"
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["users", "list"], ["audit"], ["status"], ["storage", "usage"], ["deployments"]],
+    [
+        ["--help"],
+        ["users", "list"],
+        ["audit"],
+        ["status"],
+        ["storage", "usage"],
+        ["deployments"],
+        ["backup", "list"],
+    ],
     ids=" ".join,
 )
 def test_clients_and_console_stay_out(
