@@ -23,18 +23,19 @@ class Landing:
 
     Args:
         parts: A folder on the same disk, for what is not whole; made when it is missing.
+        prefix: Of the names there, where several share the folder.
     """
 
-    def __init__(self, parts: Path) -> None:
+    def __init__(self, parts: Path, prefix: str = "") -> None:
         with explained(parts):
             parts.mkdir(mode=0o700, exist_ok=True)
-        self._parts = os.fspath(parts)
+        self._parts = f"{os.fspath(parts)}/{prefix}"
         self._numbers = itertools.count()  # of which each thread gets another one
         self._made: set[str] = set()
 
     def begin(self) -> Part:
         """Begin a file; raises OSError."""
-        return Part(self, f"{self._parts}/{next(self._numbers)}")
+        return Part(self, f"{self._parts}{next(self._numbers)}")
 
     def place(self, part: str, path: str) -> None:
         """Give a whole file its name; raises OSError."""

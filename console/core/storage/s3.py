@@ -114,9 +114,9 @@ class S3Store:
         self, wanted: Iterable[tuple[Item, Path]], parts: Path, cancel: threading.Event
     ) -> Iterator[list[Fetched]]:
         """Read many objects at once into files; see `Store.fetch`."""
-        from console.core.storage.s3_download import Download  # noqa: PLC0415  # seldom needed
+        from console.core.storage.s3_fetch import fetch  # noqa: PLC0415  # seldom needed
 
-        return Download(self._bucket, parts, self.check).run(wanted, cancel)
+        return fetch(self._bucket, wanted, parts, self.check, cancel)
 
     def put(
         self, wanted: Iterable[tuple[str, Path]], cancel: threading.Event
