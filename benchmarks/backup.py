@@ -38,7 +38,7 @@ FILES = [
 ]  # fmt: skip
 SMALL = RUNS * len(FILES)
 LARGE, LARGE_BYTES, PART = 8, 1 << 28, 1 << 24
-ROUNDS = 5
+ROUNDS = 3
 SAMPLE = 500
 MEGABYTE = 1e6
 WHAT = f"a snapshot of {SMALL:,} small and 2 GiB in large"

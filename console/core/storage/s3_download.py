@@ -29,6 +29,7 @@ MOST_PIECES = 8  # that one connection is read for before it is the next one's t
 LARGEST_HEAD = LARGEST_ERROR = 1 << 16
 STALL_SECONDS = 30.0
 RETRIES = 4
+MOST_UNCONNECTED = 2  # in vain after each other, before it is asked what is wrong
 MOST_UNREADABLE = 20  # objects after each other, with none that can be read between them
 WAIT_SECONDS = 0.2
 BATCH, BATCH_SECONDS = 64, 0.2
@@ -99,6 +100,7 @@ class Download:
         self._unread: list[Wire] = []
         self._arrived: list[tuple[_Task, bytes]] = []
         self._done: list[Fetched] = []
+        self._failed = 0  # to connect, one after the other
         self._ended = False
         self._server: Server | None = None
         self._unreadable = 0
@@ -147,7 +149,7 @@ class Download:
             try:
                 wire = self._idle.pop() if self._idle else self._connection()
             except OSError as error:
-                self._try_again(task, s3_failures.lost(self._bucket, error))
+                self._not_connected(task, s3_failures.lost(self._bucket, error))
                 continue
             if not task.headers:
                 task.drop()
@@ -212,10 +214,13 @@ class Download:
         except OSError as error:
             stale = wire.used and not wire.head and not wire.answer
             self._close(wire)
+            why = s3_failures.lost(self._bucket, error)
             if stale:
                 self._again.append(task)
+            elif wire.connected:
+                self._try_again(task, why)
             else:
-                self._try_again(task, s3_failures.lost(self._bucket, error))
+                self._not_connected(task, why)
 
     def _close(self, wire: Wire) -> None:
         self._selector.unregister(wire.fileno())
@@ -253,6 +258,7 @@ class Download:
                 raise NoHttpError
             return None
         wire.answer = found = answer(head)
+        self._failed = 0
         if found.status in (200, 206):
             if found.length is None:
                 raise NoHttpError
@@ -363,6 +369,14 @@ class Download:
             raise error
         self._give_up(task, error.message)
 
+    def _not_connected(self, task: _Task, error: ConsoleError) -> None:
+        """Ask for an object again, unless no connection at all can be made; raises then."""
+        self._failed += 1
+        if self._failed >= MOST_UNCONNECTED:
+            s3_client.abandonable(self._check, self._cancel)
+            self._failed = 0
+        self._try_again(task, error)
+
     def _give_up(self, task: _Task, why: str) -> None:
         """Do without an object, unless it is the store that fails; raises ConsoleError."""
         task.drop()
@@ -373,9 +387,12 @@ class Download:
 
     def _hang_up_on_the_silent(self, now: float) -> None:
         for wire, task in list(self._working.items()):
-            if now - wire.moved > STALL_SECONDS:
+            if wire.connected and now - wire.moved > STALL_SECONDS:
                 self._close(wire)
                 self._try_again(task, s3_failures.slow(self._bucket))
+            elif not wire.connected and now - wire.moved > s3_client.CONNECT_SECONDS:
+                self._close(wire)
+                self._not_connected(task, s3_failures.slow(self._bucket))
 
 
 @contextlib.contextmanager

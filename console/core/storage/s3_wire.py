@@ -95,6 +95,7 @@ class Wire:
 
     Attributes:
         wants: What it waits for, READ or WRITE.
+        connected: The server has taken it.
         sent: The whole request was.
         used: An answer came already: when it ends now, it was only idle for too long.
         head: What came of an answer before its head is whole.
@@ -112,7 +113,7 @@ class Wire:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._step = self._connect
         self.wants = WRITE
-        self.used = False
+        self.connected = self.used = False
         self.ask(b"")
         error = self._socket.connect_ex(server.address)
         if error and error not in _UNDER_WAY:
@@ -159,16 +160,16 @@ class Wire:
         if error:
             raise OSError(error, os.strerror(error))
         self._socket.getpeername()  # raises when it is under way still
-        self._step = self._send
+        self._step = self._shake_hands
         if self._server.tls:
             self._socket = self._server.tls.wrap_socket(
                 self._socket, server_hostname=self._server.name, do_handshake_on_connect=False
             )
-            self._step = self._shake_hands
 
     def _shake_hands(self) -> None:
         if isinstance(self._socket, ssl.SSLSocket):
             self._socket.do_handshake()
+        self.connected = True
         self._step = self._send
 
     def _send(self) -> None:
