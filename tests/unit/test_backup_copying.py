@@ -329,6 +329,30 @@ def test_an_interrupted_second_one_goes_on(live: Live) -> None:
     assert found.new_bytes == 8
 
 
+def test_links_that_an_interrupted_one_left_go_with_their_objects(live: Live) -> None:
+    for key in ("1/stays", "2/goes"):
+        live.write(key, key.encode())
+    first = live.snapshot("one")
+    live.write("3/new", b"new")
+    store = live.store = Interrupted(live.root)
+    store.most = 0
+    with pytest.raises(DiskFullError):
+        live.run("two", first)
+    assert (live.place / "two" / ARTIFACTS / "2/goes").exists()
+    shutil.rmtree(live.root / "2")
+    store.most = 9
+    live.run("two", first)
+    must_hold(live.place / "two", {"1/stays": b"1/stays", "3/new": b"new"})
+
+
+def test_what_cannot_be_listed_is_named(live: Live) -> None:
+    shutil.rmtree(live.root)
+    found = live.run("one")
+    assert (found.objects, found.unread) == (0, 1)
+    (change,) = changes(live.place / "one")
+    assert (change.what, "does not exist" in change.why) == ("unread", True)
+
+
 def test_a_cancelled_one_is_an_error(live: Live) -> None:
     live.write("a", b"a")
     cancel = threading.Event()

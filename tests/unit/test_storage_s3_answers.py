@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core.errors import ConsoleError
 from console.core.storage import s3_answers
+from console.core.storage.store import Item
 from tests.support.s3_answers import HEAD, page, uploads_page
 
 KEYS = st.text(min_size=1)
@@ -131,3 +134,34 @@ def test_failures() -> None:
     answer = HEAD + b"<Error><Code>NoSuchBucket</Code><Message>It&apos;s gone</Message></Error>"
     assert s3_answers.failure(answer) == ("NoSuchBucket", "It's gone")
     assert s3_answers.failure(b"<html>") == ("", "")
+
+
+def test_items_have_their_mark_and_their_time() -> None:
+    times = iter(["2026-11-25T01:09:35.274Z", "2026-11-25T01:09:35.000Z", "2026-11-25T01:09:35Z"])
+    marks = iter(["&#34;a-2&#34;", "&quot;b&quot;", '"c"'])
+    body = page([("x/1", 1), ("x/ä 2", 2), ("x/3\n", 3)]).decode()
+    body = re.sub("(?<=<LastModified>)[^<]*", lambda _: next(times), body)
+    body = re.sub("(?<=<ETag>)[^<]*", lambda _: next(marks), body)
+    assert s3_answers.items(body.encode(), 2) == [
+        Item("1", 1, 1795568975274, "a-2"), Item("ä 2", 2, 1795568975000, "b"),
+        Item("3\n", 3, 1795568975000, "c"),
+    ]  # fmt: skip
+    without = re.sub("<ETag>.*?</ETag>", "", body).encode()
+    assert [each.mark for each in s3_answers.items(without)] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [(b"<LastModified>2026-11-25T01:09:35.274Z</LastModified>", b""),
+     (b"2026-11-25T01:09:35.274Z", b"yesterday"),
+     (b"<ETag>&#34;9&#34;</ETag>", b"")],
+)  # fmt: skip
+def test_items_that_lack_something(said: bytes, instead: bytes) -> None:
+    body = page([("a", 1), ("b", 2)]).replace(said, instead, 1)
+    with pytest.raises(ConsoleError, match="cannot be understood"):
+        s3_answers.items(body)
+
+
+def test_what_follows_is_known_before_the_rest_is_read() -> None:
+    assert s3_answers.following(page([("a", 1)], token="t&")) == "t&"
+    assert s3_answers.following(page([("a", 1)])) == ""

@@ -18,39 +18,36 @@ from pathlib import Path
 
 import msgspec
 
-from console.core.backup import index, progress_log, sums
+from console.core.backup import progress_log, strays, sums
+from console.core.backup.before import Before, IndexDamaged
 from console.core.backup.contents import Contents
 from console.core.backup.gzipped import Writer
 from console.core.backup.linking import Linker
+from console.core.backup.listed import LEVEL, PIECE, Listed
 from console.core.backup.naming import Names
 from console.core.backup.progress_log import ProgressLog
 from console.core.backup.snapshot import (
     ARTIFACTS,
     CHANGED,
-    INDEX,
     ODD,
     Artifacts,
     Change,
     Entry,
     Snapshot,
 )
-from console.core.errors import CancelledError, ConsoleError
+from console.core.errors import CancelledError
 from console.core.files import explained
 from console.core.format import count
 from console.core.progress import Progress
-from console.core.storage.filesystem import FilesystemStore
 from console.core.storage.store import GONE, Fetched, Item, Store
 
-PARTS, LISTED, PREVIOUS = "parts", "listed.jsonl", "previous.jsonl"
+PARTS, PREVIOUS = "parts", "previous.jsonl"
 
 KEPT = (ARTIFACTS, ODD, progress_log.NAME, progress_log.BOOT)
 """What an interrupted call leaves in the folder for the next one."""
 LOGS = (progress_log.NAME, progress_log.BOOT)
 """What is of no use when the snapshot is whole."""
 
-LEVEL = 1
-PIECE = 1 << 20
-_UNKNOWN = b'"sha256":""'  # in no key: there the quotes are escaped
 
 Room = Callable[[int, int], None]
 
@@ -66,7 +63,7 @@ class Estimate:
 
 def estimate(store: Store, previous: Snapshot | None) -> Estimate:
     """Walk the store once."""
-    found, before = Estimate(), _Before(previous)
+    found, before = Estimate(), Before(previous)
     for batch in store.items(threading.Event()):
         for item in batch:
             found.objects += 1
@@ -98,57 +95,9 @@ def copy(
     try:
         with _Copying(store, making, previous, clock, cancel) as copying:
             return (yield from copying.run(room))
-    except _IndexError:  # nothing that it said can be trusted
+    except IndexDamaged:  # nothing that it said can be trusted
         with _Copying(store, making, None, clock, cancel) as copying:
             return (yield from copying.run(room))
-
-
-class _IndexError(Exception):
-    """The previous snapshot's index is damaged."""
-
-
-class _Before:
-    """The previous snapshot's index, read beside a listing in the same order."""
-
-    def __init__(self, snapshot: Snapshot | None) -> None:
-        usable = snapshot is not None and snapshot.state.broken_count <= len(snapshot.state.broken)
-        self._broken = frozenset(snapshot.state.broken if snapshot else ())
-        self.folder = snapshot.path if snapshot and usable and INDEX not in self._broken else None
-        self._entries = self.read()
-        self._next: Entry | None = None
-        self._key = b""
-        self._forward()
-
-    def read(self) -> Iterator[Entry]:
-        """All that it holds and is not broken; raises _IndexError."""
-        if self.folder is None:
-            return
-        try:
-            for entry in index.read(self.folder):
-                if not (self._broken and entry.file in self._broken):
-                    yield entry
-        except ConsoleError as error:
-            raise _IndexError from error
-
-    def find(self, item: Item, key: bytes) -> Entry | None:
-        """What it has of an object, if that is still the same; `key` is the item's in bytes."""
-        while self._next is not None and self._key < key:
-            self._forward()
-        found = self._next
-        if found is None or self._key != key:
-            return None
-        same = found.size == item.size and found.mark == item.mark and bool(item.mark)
-        return found if same else None
-
-    def _forward(self) -> None:
-        self._next = next(self._entries, None)
-        if self._next is not None:
-            self._key = self._next.raw or self._next.key.encode()
-
-    def finish(self) -> None:
-        """Read to its end, where it turns out whether it is whole."""
-        for _ in self._entries:
-            pass
 
 
 class _Copying:
@@ -162,8 +111,9 @@ class _Copying:
         self._making = making
         self._clock = clock
         self._cancel = cancel
-        self._before = _Before(previous)
+        self._before = Before(previous)
         self._log = ProgressLog(making)
+        self._listed = Listed(making)
         self._resumed = bool(self._log)
         self._linker = Linker(self._before.folder or making, making)
         self._own = Linker(making, making)
@@ -185,20 +135,23 @@ class _Copying:
 
     def run(self, room: Room) -> Generator[Progress, None, Artifacts]:
         with explained(self._making):
+            begun = any((self._making / name).exists() for name in (ARTIFACTS, ODD))
             for name in (ARTIFACTS, PARTS):
                 (self._making / name).mkdir(mode=0o700, exist_ok=True)
         yield from self._list()
         room(self._wanted_bytes, self._objects)
         places = array("q", bytes(8 * self._wanted))
-        if self._resumed:
-            self._clear_strays()
+        if begun:
+            for _ in strays.clear(self._making, self._listed):
+                self._stop_when_cancelled()
         if self._wanted:
             self._learn_contents()
             yield from self._fetch(places)
         yield Progress("artifacts: writing the index")
-        self._write_index(places)
+        for _ in self._listed.write_index(self._log, places):
+            self._stop_when_cancelled()
+        self._listed.remove()
         with explained(self._making):
-            (self._making / LISTED).unlink()
             shutil.rmtree(self._making / PARTS)
         return Artifacts(
             objects=self._objects, bytes=self._bytes, new_bytes=self._new_bytes, **self._counts
@@ -208,13 +161,14 @@ class _Copying:
 
     def _list(self) -> Iterator[Progress]:
         names = Names(self._making)
-        encode = msgspec.json.Encoder().encode_lines
-        with explained(self._making), (self._making / LISTED).open("wb", PIECE) as listed:
-            for batch in self._store.items(self._cancel):
-                listed.write(encode([self._look(item, names) for item in batch]))
-                yield Progress("artifacts: listing", self._objects, None, "objects")
-                self._stop_when_cancelled()
+        batches = ([self._look(item, names) for item in batch]
+                   for batch in self._store.items(self._cancel))  # fmt: skip
+        for _ in self._listed.write(batches):
+            yield Progress("artifacts: listing", self._objects, None, "objects")
+            self._stop_when_cancelled()
         self._stop_when_cancelled()
+        for problem in self._store.problems:
+            self._note(Change("", "unread", problem))
         self._before.finish()
         self._log.forget()
 
@@ -271,45 +225,6 @@ class _Copying:
         if self._cancel.is_set():
             raise CancelledError("Stopped")
 
-    def _clear_strays(self) -> None:
-        """Remove what an interrupted call has left of objects that are no longer there.
-
-        Both lists are in the order of the keys.
-        """
-        names = self._read_listed()
-        odd: set[str] = set()
-        wanted: bytes | None = b""
-        for batch in FilesystemStore(self._making / ARTIFACTS).items(threading.Event()):
-            for item in batch:
-                key = _bytes(item.key)
-                while wanted is not None and wanted < key:
-                    entry = next(names, None)
-                    if entry is None:
-                        wanted = None
-                    elif entry.path:
-                        odd.add(entry.path)
-                    else:
-                        wanted = _bytes(entry.name)
-                if wanted != key:
-                    with explained(self._making):
-                        (self._making / ARTIFACTS / item.key).unlink()
-        odd.update(entry.path for entry in names if entry.path)
-        for path in (self._making / ODD).glob("*"):
-            if f"{ODD}/{path.name}" not in odd:
-                with explained(path):
-                    path.unlink()
-
-    def _read_listed(self) -> Iterator[Entry]:
-        decoder = msgspec.json.Decoder(Entry)
-        for lines in self._pieces_of_listed():
-            yield from decoder.decode_lines(lines)
-
-    def _pieces_of_listed(self) -> Iterator[bytes]:
-        """Whole lines, about a megabyte of them at once."""
-        with explained(self._making), (self._making / LISTED).open("rb", PIECE) as file:
-            while piece := file.read(PIECE):
-                yield piece + (b"" if piece.endswith(b"\n") else file.readline())
-
     # Fetching
 
     def _learn_contents(self) -> None:
@@ -317,6 +232,7 @@ class _Copying:
         with explained(self._making), (self._making / PARTS / PREVIOUS).open("wb", PIECE) as file:
             place = 0
             for entry in self._before.read():
+                self._stop_when_cancelled()
                 if entry.size:
                     line = msgspec.json.encode(entry) + b"\n"
                     self._contents.add(bytes.fromhex(entry.sha256), -1 - place)
@@ -327,7 +243,7 @@ class _Copying:
 
         def wanted() -> Iterator[tuple[Item, Path]]:
             number = 0
-            for entry in self._read_listed():
+            for entry in self._listed.read():
                 if not entry.sha256:
                     item = Item(entry.name, entry.size, entry.modified, entry.mark)
                     under_way[item.key] = number, item, entry.path
@@ -396,25 +312,6 @@ class _Copying:
         with explained(self._making):
             os.rename(self._making / name, self._making / entry.file)
         return True
-
-    # The index
-
-    def _write_index(self, places: array[int]) -> None:
-        number = 0
-        with Writer(self._making / INDEX, LEVEL) as file:
-            for lines in self._pieces_of_listed():
-                if _UNKNOWN not in lines:
-                    file.write(lines)
-                    continue
-                found = []
-                for line in lines.splitlines(keepends=True):
-                    if _UNKNOWN not in line:
-                        found.append(line)
-                        continue
-                    if places[number]:
-                        found.append(self._log.line(places[number] - 1))
-                    number += 1
-                file.write(b"".join(found))
 
 
 def _entry(item: Item, sha256: str, path: str) -> Entry:

@@ -84,6 +84,7 @@ class S3Store:
 
         The next page is asked for before what is in this one is used, which takes as long.
         """
+        self.problems = []
         with contextlib.closing(S3Client(self._bucket, PAGE_SECONDS, RETRIES)) as client:
             token = ""
             asked = begin(functools.partial(client.get, self._page(token)))

@@ -11,7 +11,6 @@ import selectors
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from console.core.errors import CancelledError, ConsoleError
@@ -20,7 +19,8 @@ from console.core.stack.places import Bucket
 from console.core.storage import s3_answers, s3_client, s3_failures
 from console.core.storage.landing import NAME_ERRORS, Landing, Part
 from console.core.storage.s3_signing import Signer
-from console.core.storage.s3_wire import Answer, NoHttpError, Server, Wire, answer
+from console.core.storage.s3_task import FileError, Task, writing
+from console.core.storage.s3_wire import NoHttpError, Server, Wire, answer
 from console.core.storage.store import GONE, Fetched, Item
 from console.core.text import clean
 
@@ -38,40 +38,6 @@ _ONE_OBJECTS = ("AccessDenied", "InvalidObjectState", "InvalidRequest", "MethodN
                 "InvalidArgument", "KeyTooLongError", "XMinioInvalidObjectName")  # fmt: skip
 _NOT_THE_SAME = (412, 416)  # when the rest of an object is asked for
 _GONE = ("NoSuchKey", "NoSuchVersion")
-
-
-class _Task:
-    """One object, until it is there."""
-
-    __slots__ = ("due", "item", "part", "path", "read", "tries")
-
-    def __init__(self, item: Item, path: Path) -> None:
-        self.item = item
-        self.path = path
-        self.read = item  # as it is being read
-        self.part: Part | None = None
-        self.tries = 0
-        self.due = 0.0
-
-    @property
-    def headers(self) -> str:
-        """What asks for the rest of what was read before a connection broke; "" for all."""
-        if self.part is None or not self.part.size or not self.read.mark:
-            return ""
-        return f'Range: bytes={self.part.size}-\r\nIf-Match: "{self.read.mark}"\r\n'
-
-    def drop(self) -> None:
-        if self.part:
-            self.part.drop()
-            self.part = None
-
-
-class _FileError(Exception):
-    """A file could not be written."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(error)
-        self.error = error
 
 
 class Download:
@@ -94,11 +60,11 @@ class Download:
         self._connections = connections
         self._cancel = threading.Event()
         self._selector = selectors.DefaultSelector()
-        self._working: dict[Wire, _Task] = {}
+        self._working: dict[Wire, Task] = {}
         self._idle: list[Wire] = []
-        self._again: list[_Task] = []
+        self._again: list[Task] = []
         self._unread: list[Wire] = []
-        self._arrived: list[tuple[_Task, bytes]] = []
+        self._arrived: list[tuple[Task, bytes]] = []
         self._done: list[Fetched] = []
         self._failed = 0  # to connect, one after the other
         self._ended = False
@@ -174,7 +140,7 @@ class Download:
         except OSError as error:
             raise s3_failures.lost(self._bucket, error) from error
 
-    def _next(self, wanted: Iterator[tuple[Item, Path] | None]) -> _Task | None:
+    def _next(self, wanted: Iterator[tuple[Item, Path] | None]) -> Task | None:
         if self._again:
             now = time.monotonic()
             for number, task in enumerate(self._again):
@@ -185,7 +151,7 @@ class Download:
         except StopIteration:
             self._ended = True
             return None
-        return _Task(*found) if found else None
+        return Task(*found) if found else None
 
     def _turn(self) -> None:
         """Wait until something has come, and read it."""
@@ -198,7 +164,7 @@ class Download:
             else:
                 self._go_on(wire, task)
 
-    def _go_on(self, wire: Wire, task: _Task) -> None:
+    def _go_on(self, wire: Wire, task: Task) -> None:
         """Send or read what can be; see to what fails."""
         waits_for = wire.wants
         try:
@@ -208,7 +174,7 @@ class Download:
                 wire.go_on()
                 if wire.wants != waits_for:
                     self._selector.modify(wire.fileno(), wire.wants, wire)
-        except _FileError as failure:
+        except FileError as failure:
             self._close(wire)
             self._not_written(task, failure)
         except OSError as error:
@@ -229,8 +195,8 @@ class Download:
         if wire in self._idle:
             self._idle.remove(wire)
 
-    def _read(self, wire: Wire, task: _Task) -> None:
-        """Read what has come of an answer; raises OSError and _FileError."""
+    def _read(self, wire: Wire, task: Task) -> None:
+        """Read what has come of an answer; raises OSError and FileError."""
         for _ in range(MOST_PIECES):
             size = wire.read(self._buffer)
             if size is None:
@@ -249,7 +215,7 @@ class Download:
         if wire.has_more:
             self._unread.append(wire)
 
-    def _begin(self, wire: Wire, task: _Task, data: bytes) -> memoryview | None:
+    def _begin(self, wire: Wire, task: Task, data: bytes) -> memoryview | None:
         """Read the head of an answer; returns what came of the body, None before it is whole."""
         wire.head += data
         head, end, rest = wire.head.partition(b"\r\n\r\n")
@@ -263,19 +229,10 @@ class Download:
             if found.length is None:
                 raise NoHttpError
             wire.left = found.length
-            self._begin_object(task, found)
+            task.begin(found)
         return memoryview(rest)
 
-    def _begin_object(self, task: _Task, found: Answer) -> None:
-        if found.status == 200 or task.part is None:
-            task.drop()
-            size = found.length or 0
-            if (task.item.mark, task.item.size) == (found.mark, size):
-                task.read = task.item
-            else:
-                task.read = Item(task.item.key, size, _milliseconds(found.modified), found.mark)
-
-    def _take(self, wire: Wire, task: _Task, data: memoryview, *, ended: bool) -> bool:
+    def _take(self, wire: Wire, task: Task, data: memoryview, *, ended: bool) -> bool:
         """Take in a piece of the body; returns whether the answer is whole."""
         assert wire.answer is not None  # noqa: S101  # for the type
         if wire.answer.status not in (200, 206):
@@ -288,7 +245,7 @@ class Download:
         if task.part is None and not wire.left:
             self._arrived.append((task, bytes(data)))
         else:
-            with _writing():
+            with writing():
                 task.part = task.part or self._landing.begin()
                 task.part.write(data)
             if wire.left:
@@ -307,31 +264,31 @@ class Download:
         arrived, self._arrived = self._arrived, []
         for task, data in arrived:
             try:
-                with _writing():
+                with writing():
                     task.part = self._landing.begin()
                     task.part.write(data)
                 self._finish(task, task.part)
-            except _FileError as failure:
+            except FileError as failure:
                 self._not_written(task, failure)
 
-    def _finish(self, task: _Task, part: Part) -> None:
+    def _finish(self, task: Task, part: Part) -> None:
         if part.size != task.read.size:
             task.drop()
             raise ConnectionResetError
-        with _writing():
+        with writing():
             sha256 = part.finish(task.path, task.read.modified)
         task.part = None
         self._done.append(Fetched(task.read, task.path, sha256))
         self._unreadable = 0
 
-    def _not_written(self, task: _Task, failure: _FileError) -> None:
+    def _not_written(self, task: Task, failure: FileError) -> None:
         task.drop()
         if failure.error.errno not in NAME_ERRORS:
             raise explain(failure.error, task.path) from failure
         why = f"its name can be no file's there: {failure.error.strerror}"
         self._done.append(Fetched(task.item, task.path, "", why))
 
-    def _take_error(self, wire: Wire, task: _Task, data: memoryview, ended: bool) -> bool:
+    def _take_error(self, wire: Wire, task: Task, data: memoryview, ended: bool) -> bool:
         """Read an answer that is an error as far as it says what it is; the connection goes."""
         assert wire.answer is not None  # noqa: S101  # for the type
         wire.body += bytes(data)
@@ -343,7 +300,7 @@ class Download:
         self._refused(task, wire.answer.status, *s3_answers.failure(wire.body))
         return True
 
-    def _refused(self, task: _Task, status: int, code: str, message: str) -> None:
+    def _refused(self, task: Task, status: int, code: str, message: str) -> None:
         if status in _NOT_THE_SAME:
             task.drop()
         error = s3_failures.refused(self._bucket, status, code, message, "read")
@@ -357,7 +314,7 @@ class Download:
             task.drop()
             raise error
 
-    def _try_again(self, task: _Task, error: ConsoleError) -> None:
+    def _try_again(self, task: Task, error: ConsoleError) -> None:
         """Ask for an object again, a little later; raises when the store is to blame."""
         task.tries += 1
         if task.tries <= RETRIES:
@@ -369,7 +326,7 @@ class Download:
             raise error
         self._give_up(task, error.message)
 
-    def _not_connected(self, task: _Task, error: ConsoleError) -> None:
+    def _not_connected(self, task: Task, error: ConsoleError) -> None:
         """Ask for an object again, unless no connection at all can be made; raises then."""
         self._failed += 1
         if self._failed >= MOST_UNCONNECTED:
@@ -377,7 +334,7 @@ class Download:
             self._failed = 0
         self._try_again(task, error)
 
-    def _give_up(self, task: _Task, why: str) -> None:
+    def _give_up(self, task: Task, why: str) -> None:
         """Do without an object, unless it is the store that fails; raises ConsoleError."""
         task.drop()
         if self._unreadable < MOST_UNREADABLE:
@@ -393,20 +350,3 @@ class Download:
             elif not wire.connected and now - wire.moved > s3_client.CONNECT_SECONDS:
                 self._close(wire)
                 self._not_connected(task, s3_failures.slow(self._bucket))
-
-
-@contextlib.contextmanager
-def _writing() -> Iterator[None]:
-    """Tell failures of a file from those of a socket."""
-    try:
-        yield
-    except OSError as error:
-        raise _FileError(error) from error
-
-
-def _milliseconds(modified: str) -> int:
-    """What HTTP writes as a time; 0 for what is none."""
-    try:
-        return int(parsedate_to_datetime(modified).timestamp()) * 1000
-    except ValueError:
-        return 0
