@@ -112,7 +112,7 @@ def _compare(server: S3Server, folder: Path) -> Iterator[Figure]:
 def _mc(server: S3Server, folder: Path) -> list[str]:
     """The server's own client, on this side of the network."""
     where = engine.docker("exec", server.container, "sh", "-c", "command -v mc").strip()
-    engine.docker("cp", f"{server.container}:{where}", str(folder / "mc-client"))
+    engine.docker("cp", "--follow-link", f"{server.container}:{where}", str(folder / "mc-client"))
     mc = [str(folder / "mc-client"), "--config-dir", str(folder / "mc-config")]
     subprocess.run([*mc, "alias", "set", "here", f"http://{server.address}", KEY, SECRET],
                    check=True, capture_output=True)  # fmt: skip
