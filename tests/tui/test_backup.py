@@ -118,18 +118,21 @@ async def test_home_says_the_two_newest_and_the_drill() -> None:
     fake = Fake()
     async with opened(fake) as (app, pilot):
         assert said(app, "#backup") == (
-            "Backup\n✓ today 08:00, verified\n✓ yesterday 08:00, verified\ndrill 13 Nov, passed"
+            "Backup   drilled 13 Nov\n✓ today 08:00, verified\n✓ yesterday 08:00, verified"
         )
         fake.backup.held.insert(0, snapshot(-0.25))
         await press(pilot, "7", "1")
         assert "today 14:00" in said(app, "#backup")
     async with opened(Fake(), LARGE) as (app, _):
+        assert said(app, "#backup").startswith("Backup   drill 13 Nov, passed\n")
         assert "✓ today 08:00       12 GB  +340 MB   verified" in said(app, "#backup")
+    async with opened(Fake(backup=ill_backup())) as (app, _):
+        assert said(app, "#backup").startswith("Backup   ✗ drill failed\n✗ yesterday 08:00  12 GB")
 
 
 async def test_home_before_the_first() -> None:
     async with opened(Fake(backup=unplaced())) as (app, _):
-        assert said(app, "#backup") == "Backup\nno backup yet\n7 then b makes one"
+        assert said(app, "#backup") == "Backup   \nno backup yet\n7 then b makes one"
 
 
 @pytest.mark.parametrize(("hours", "words"), [

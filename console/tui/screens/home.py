@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len
 from textual import on
@@ -27,14 +27,17 @@ from console.tui.widgets import state
 from console.tui.widgets.facts import Facts, Part
 from console.tui.widgets.table import Cell, Column, Row, Table, fit, pad
 
+if TYPE_CHECKING:
+    from console.tui.screens.home_backup import Glance
+
 # Everything on the screen but the services: header, the lines between, backup, what needs
 # attention, keys. The services get the rest, so that they never push anything off.
-OTHER_LINES = 16
+OTHER_LINES = 15
 # The columns of a service after its name, and how long that may get before it is cut.
 STATE, CPU, MEMORY, ADDRESS, NAME = 11, 6, 9, 24, 17
 # Two minutes of CPU; on 80 columns there is room where the names are short.
 SPARK, WIDE_SPARK, NARROW_NAME = 6, 12, 9
-BACKUP_LINES = 3
+BACKUP_LINES = 2
 
 
 class HomeScreen(AreaScreen):
@@ -52,7 +55,7 @@ class HomeScreen(AreaScreen):
         super().__init__()
         self.findings: dict[str, Finding] = {}
         self._was_up: bool | None = None
-        self._backups: tuple[list[list[Part]], list[list[Part]]] | None = None
+        self._backups: tuple[Glance, Glance] | None = None
 
     def compose_area(self) -> Iterable[Widget]:
         yield Facts(("○ ", "dim"), "Looking…", id="verdict")
@@ -253,7 +256,7 @@ class HomeScreen(AreaScreen):
     def _look_at_backups(self) -> None:
         deployment = self.deployment
 
-        def work() -> tuple[list[list[Part]], list[list[Part]]]:
+        def work() -> tuple[Glance, Glance]:
             from console.tui.screens.home_backup import glance  # noqa: PLC0415  # on the thread
 
             return glance(deployment)
@@ -263,7 +266,7 @@ class HomeScreen(AreaScreen):
             lambda error: self._unknown("backup", "Backup", error), group="backup",
         )  # fmt: skip
 
-    def _looked_at_backups(self, found: tuple[list[list[Part]], list[list[Part]]]) -> None:
+    def _looked_at_backups(self, found: tuple[Glance, Glance]) -> None:
         self._backups = found
         self._show_backups()
 
@@ -273,9 +276,9 @@ class HomeScreen(AreaScreen):
             return
         doing = self.console.backups.doing
         going_on: list[list[Part]] = [[("○ ", "accent"), doing.words.doing]] if doing else []
-        lines = self._backups[self.size.width >= WIDE]
-        parts: list[Part] = [("Backup", "bold")]
-        for line in [*going_on, *lines][:BACKUP_LINES]:
+        said = self._backups[self.size.width >= WIDE]
+        parts: list[Part] = [("Backup", "bold"), "   ", *said.beside]
+        for line in [*going_on, *said.lines][:BACKUP_LINES]:
             parts += ["\n", *line]
         self.query_one("#backup", Facts).show(*parts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from console.core import format as fmt
 from console.core.backup.snapshot import Manifest, Snapshot
@@ -14,21 +14,36 @@ if TYPE_CHECKING:
     from console.core.deployment import Deployment
 
 SHOWN = 2
-TITLE: Part = ("Backup", "bold")
 Line = list[Part]
 
 
-def glance(deployment: Deployment) -> tuple[list[Line], list[Line]]:
-    """The lines for a narrow and for a wide screen; it reads a small file or two a snapshot."""
+class Glance(NamedTuple):
+    """What is behind the title and the lines below it."""
+
+    beside: Line
+    lines: list[Line]
+
+
+def glance(deployment: Deployment) -> tuple[Glance, Glance]:
+    """For a narrow and for a wide screen; it reads a small file or two a snapshot."""
     snapshots = deployment.backup.list()
     if not snapshots:
-        none: list[Line] = [
-            ["no backup yet"], [("7", "accent"), " then ", ("b", "accent"), " makes one"]
-        ]  # fmt: skip
+        makes: Line = [("7", "accent"), " then ", ("b", "accent"), " makes one"]
+        none = Glance([], [["no backup yet"], makes])
         return none, none
-    said = drills(snapshots)
-    drill: list[Line] = [said] if said else []
-    return [*_lines(snapshots, False), *drill], [*_lines(snapshots, True), *drill]
+    drill = drills(snapshots)
+    return (
+        Glance(_short(drill), _lines(snapshots, False)), Glance(drill, _lines(snapshots, True))
+    )  # fmt: skip
+
+
+def _short(drill: Line) -> Line:
+    """When a drill passed or that it failed, for the room that is left beside the title."""
+    said = "".join(part if isinstance(part, str) else part[0] for part in drill)
+    if "failed" in said:
+        return [("✗ drill failed", "bad")]
+    words = said.removeprefix("drill ").removesuffix(", passed")
+    return [(words if words == said else f"drilled {words}", "dim")]
 
 
 def _lines(snapshots: Sequence[Snapshot], wide: bool) -> list[Line]:
