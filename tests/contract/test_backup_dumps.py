@@ -136,7 +136,7 @@ def migrate(uri: str, *options: str) -> None:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Mysql]:
     engine.require_engine()
-    with mysql_server(engine.images()["DATABASE_IMAGE"]) as running:
+    with mysql_server(engine.images()["DATABASE_IMAGE"], in_memory=True) as running:
         migrate(f"mysql+pymysql://{USER}:{quote(PASSWORD)}@{running.address}:{PORT}/{NAME}")
         yield running
 

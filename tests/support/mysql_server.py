@@ -65,11 +65,12 @@ class Mysql:
 
 
 @contextmanager
-def mysql_server(image: str) -> Iterator[Mysql]:
+def mysql_server(image: str, in_memory: bool = False) -> Iterator[Mysql]:
     """Start one; it and everything in it is removed afterwards.
 
     Args:
         image: What it is made from.
+        in_memory: Keep nothing on a disk: making and dropping tables is faster by far.
     """
     variables = {
         "MYSQL_ROOT_PASSWORD": ROOT,
@@ -78,6 +79,8 @@ def mysql_server(image: str) -> Iterator[Mysql]:
         "MYSQL_PASSWORD": PASSWORD,
     }
     options = [each for pair in variables.items() for each in ("--env", "=".join(pair))]
+    if in_memory:
+        options += ["--tmpfs", "/var/lib/mysql:rw,size=1g,mode=1777"]
     # MLflow's migrations make triggers, which MySQL refuses with a binary log.
     with engine.container(image, "mysqld", "--disable-log-bin", run=options) as name:
         server = Mysql(name)
