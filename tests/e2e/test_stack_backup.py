@@ -19,7 +19,7 @@ from console.core.deployment import Deployment
 from console.core.secrets import Secret
 from tests.support import deployments, snapshots, stacks, steady_client
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-backup"), pytest.mark.timeout(600)]
 
 ALICE = ("alice", "correct horse battery")
 RUN = "from console.cli.main import run; run()"
@@ -29,7 +29,7 @@ BEFORE, DURING = 3, 2
 @pytest.fixture(params=["compose", "embedded"])
 def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
     """A deployment of each driver, with a place for its snapshots."""
-    directory = tmp_path / "lab"
+    directory = tmp_path / "lab-backup"
     user = (ALICE[0], Secret(ALICE[1]))
     if request.param == "compose":
         with stacks.stack(directory, user) as deployment:

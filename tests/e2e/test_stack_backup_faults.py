@@ -21,7 +21,7 @@ from console.core.secrets import Secret
 from console.core.stack.places import Bucket
 from tests.support import deployments, engine, snapshots, stacks
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-backup"), pytest.mark.timeout(600)]
 
 ALICE = ("alice", "correct horse battery")
 OBJECTS = 4000
@@ -31,7 +31,7 @@ ROWS = 400_000
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A stack with enough in it that something can happen while it is copied."""
-    directory = tmp_path_factory.mktemp("faults") / "lab"
+    directory = tmp_path_factory.mktemp("faults") / "lab-backup"
     with stacks.stack(directory, (ALICE[0], Secret(ALICE[1]))) as deployment:
         deployments.up(deployment)
         run_id = _run(deployment)
@@ -216,7 +216,7 @@ def test_the_engine_stops_while_it_is_copied(tmp_path: Path) -> None:
     images = sorted(set(engine.images().values()))
     with engine.own_engine(images) as own, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", own.address)
-        directory = tmp_path / "lab"
+        directory = tmp_path / "lab-backup"
         with stacks.stack(directory, (ALICE[0], Secret(ALICE[1]))) as deployment:
             deployments.up(deployment)
             _fill_store(deployment, _run(deployment))

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-drill"), pytest.ma
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A running stack with runs and one snapshot."""
-    directory = tmp_path_factory.mktemp("drilled") / "lab"
+    directory = tmp_path_factory.mktemp("drilled") / "lab-drill"
     with stacks.stack(directory) as made:
         deployments.up(made)
         drills.fill(made)
