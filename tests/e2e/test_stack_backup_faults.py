@@ -211,6 +211,7 @@ def test_the_database_stops_while_it_is_restored(running: Deployment, tmp_path: 
     check_whole(running)
 
 
+@pytest.mark.xdist_group("stack")  # of such engines there can be one at a time
 def test_the_engine_stops_while_it_is_copied(tmp_path: Path) -> None:
     """An engine of the test's own; the other one has work."""
     images = sorted(set(engine.images().values()))
