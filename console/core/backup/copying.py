@@ -13,6 +13,7 @@ import shutil
 import threading
 from array import array
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,9 @@ KEPT = (ARTIFACTS, ODD, progress_log.NAME, progress_log.BOOT)
 LOGS = (progress_log.NAME, progress_log.BOOT)
 """What is of no use when the snapshot is whole."""
 
+
+_Found = tuple[Item, str, str, Entry | None]
+"""An object, its path, its sum when it is there already, and what the previous snapshot has."""
 
 Room = Callable[[int, int], None]
 
@@ -117,6 +121,7 @@ class _Copying:
         self._resumed = bool(self._log)
         self._linker = Linker(self._before.folder or making, making)
         self._own = Linker(making, making)
+        self._thread = ThreadPoolExecutor(1)
         self._contents = Contents()
         self._changes = Writer(making / CHANGED, LEVEL)
         self._objects = self._bytes = self._new_bytes = 0
@@ -128,6 +133,7 @@ class _Copying:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        self._thread.shutdown()
         self._linker.close()
         self._own.close()
         self._log.close()
@@ -161,8 +167,7 @@ class _Copying:
 
     def _list(self) -> Iterator[Progress]:
         names = Names(self._making)
-        batches = ([self._look(item, names) for item in batch]
-                   for batch in self._store.items(self._cancel))  # fmt: skip
+        batches = self._linked_batches(names)
         for _ in self._listed.write(batches):
             yield Progress("artifacts: listing", self._objects, None, "objects")
             self._stop_when_cancelled()
@@ -172,23 +177,48 @@ class _Copying:
         self._before.finish()
         self._log.forget()
 
-    def _look(self, item: Item, names: Names) -> Entry:
-        """Link what is unchanged; without a sum is what must be fetched."""
+    def _linked_batches(self, names: Names) -> Iterator[list[Entry]]:
+        """Link what is unchanged; entries without a sum are of what must be fetched.
+
+        A batch is linked by another thread while the next one is looked up.
+        """
+        before: tuple[list[_Found], Future[list[bool]]] | None = None
+        for batch in self._store.items(self._cancel):
+            found = [self._look(item, names) for item in batch]
+            entries = self._settled(*before) if before else []
+            before = found, self._thread.submit(self._link, found)
+            yield entries
+        if before:
+            yield self._settled(*before)
+
+    def _look(self, item: Item, names: Names) -> _Found:
         key = _bytes(item.key)
         path = names.path(item.key, key)
-        self._objects += 1
-        self._bytes += item.size
         sha256 = self._there_already(item, path) if self._resumed else ""
-        if not sha256 and (found := self._before.find(item, key)):
-            file = path or f"{ARTIFACTS}/{item.key}"
-            sha256 = found.sha256 if self._linker.link(found.file, file, item.size) else ""
-        entry = _entry(item, sha256, path)
-        if sha256:
-            self._see_whether_changed(item, entry)
-        else:
-            self._wanted += 1
-            self._wanted_bytes += item.size
-        return entry
+        return item, path, sha256, self._before.find(item, key)
+
+    def _link(self, every: list[_Found]) -> list[bool]:
+        link = self._linker.link
+        return [
+            not sha256 and before is not None
+            and link(before.file, path or f"{ARTIFACTS}/{item.key}", item.size)
+            for item, path, sha256, before in every
+        ]  # fmt: skip
+
+    def _settled(self, every: list[_Found], linked: Future[list[bool]]) -> list[Entry]:
+        entries = []
+        for (item, path, there, before), is_linked in zip(every, linked.result(), strict=True):
+            sha256 = before.sha256 if is_linked and before else there
+            entry = _entry(item, sha256, path)
+            entries.append(entry)
+            self._objects += 1
+            self._bytes += item.size
+            if sha256:
+                self._see_whether_changed(item, entry)
+            else:
+                self._wanted += 1
+                self._wanted_bytes += item.size
+        return entries
 
     def _there_already(self, item: Item, path: str) -> str:
         """The sum of what a former call has fetched; "" when it has not, or not this."""
