@@ -21,7 +21,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from console.core import files, process
-from console.core.errors import BusyError, CancelledError, ConsoleError, UnreachableError
+from console.core.errors import (
+    AccessError,
+    BusyError,
+    CancelledError,
+    ConsoleError,
+    UnreachableError,
+)
 from console.core.progress import Progress
 from console.core.text import clean
 
@@ -251,9 +257,20 @@ def worker(action: Action) -> psutil.Process | None:
 
 
 def _ask_to_end(action: Action) -> None:
+    import psutil  # noqa: PLC0415  # first use
+
     found = worker(action)
-    if found is not None:
+    if found is None:
+        return
+    try:
         found.send_signal(signal.SIGTERM)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.AccessDenied as error:
+        raise AccessError(
+            f"{clean(action.by)} has begun `{action.words}`, and this account may not stop it",
+            f"Stop it as {clean(action.by)}, or with sudo.",
+        ) from error
 
 
 def _raise_how_it_ended(action: Action, now: Action | None, lost: bool) -> None:
