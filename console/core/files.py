@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from console.core.errors import AccessError, BusyError, ConsoleError, DiskFullError
+from console.core.format import size
 
 LOCK_SECONDS = 10.0
 
@@ -250,7 +251,6 @@ def need_room(path: Path, needed: int, what: str) -> None:
     free = free_bytes(path)
     if free < needed:
         raise DiskFullError(
-            f"{what} needs {needed / 1e9:.1f} GB on the disk of {path}; "
-            f"{free / 1e9:.1f} GB are free",
+            f"{what} needs {size(needed)} on the disk of {path}; {size(free)} are free",
             "Free some space, or choose a directory on another disk.",
         )

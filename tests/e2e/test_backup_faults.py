@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("backup"), pytest.mark.ti
 ALICE = ("alice", "correct horse battery")
 RUN = "from console.cli.main import run; run()"
 ARTIFACTS = 300
-KILLS = 10
+KILLS = int(os.environ.get("MLFLOW_CONSOLE_TEST_KILLS", "10"))
 CHANCE = random.SystemRandom()
 
 
@@ -239,7 +239,7 @@ def test_a_place_that_is_too_small(running: Deployment, tmp_path: Path) -> None:
         running.backup.choose(disk / "snapshots")
         needs = running.backup.needs()
         assert not needs.enough
-        with pytest.raises(DiskFullError, match="GB") as error:
+        with pytest.raises(DiskFullError, match="are free") as error:
             snapshots.make(running)
         snapshots.tell("too little room", "refused before the first byte", error.value)
         assert running.backup.list() == []
@@ -270,7 +270,7 @@ def test_the_clock_set_back(running: Deployment, place: Path) -> None:
         titles = [each.title for each in running.backup.findings()]
         assert any("clock" in title for title in titles)
         snapshots.tell("the clock set back by 400 days", "order and names of snapshots stay right",
-                       titles[0])  # fmt: skip
+                       next(title for title in titles if "clock" in title))  # fmt: skip
         second = snapshots.make(running)
         found = running.backup.list()
         assert [each.id for each in found] == [second.id, first.id]

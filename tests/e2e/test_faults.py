@@ -107,7 +107,7 @@ def test_a_full_disk_is_refused_before_the_first_byte(tmp_path: Path) -> None:
             setup.plan(disk / "lab")
         assert list(disk.iterdir()) == []
     assert caught.value.message == (
-        f"The MLflow server's environment needs 1.0 GB on the disk of {disk}/lab; 0.1 GB are free"
+        f"The MLflow server's environment needs 1.0 GB on the disk of {disk}/lab; 52 MB are free"
     )
     assert "another disk" in caught.value.hint
     assert caught.value.exit_code == 1

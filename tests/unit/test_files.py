@@ -15,6 +15,7 @@ import pytest
 
 from console.core import files
 from console.core.errors import AccessError, BusyError, ConsoleError, DiskFullError
+from console.core.format import size
 from tests.support import machine, unavailable
 
 
@@ -160,7 +161,8 @@ def test_room_is_asked_for_before_the_first_byte(disk: Path) -> None:
     with pytest.raises(DiskFullError) as caught:
         files.need_room(disk / "a" / "b", 2_000_000_000, "The environment")
     assert caught.value.message == (
-        f"The environment needs 2.0 GB on the disk of {disk}/a/b; 0.0 GB are free"
+        f"The environment needs 2.0 GB on the disk of {disk}/a/b; "
+        f"{size(files.free_bytes(disk))} are free"
     )
     assert list(disk.iterdir()) == []
 

@@ -202,7 +202,7 @@ class _Making:
 
     def _dump(self) -> Generator[Progress, None, Dump]:
         source = dumps.source(self._deployment)
-        files.need_room(self._folder, source.room() + BESIDE_BYTES, "The dump of the database")
+        files.need_room(self._place.path, source.room() + BESIDE_BYTES, "The dump of the database")
         files.make_folder(self._folder / DATABASE, lenient=True)
         dump = yield from source.take(self._folder, self._cancel)
         self._check_cancelled()
@@ -213,7 +213,7 @@ class _Making:
     ) -> Generator[Progress, None, Artifacts]:
         def room(new_bytes: int, objects: int) -> None:
             needed = new_bytes + objects * LISTED_BYTES + BESIDE_BYTES
-            files.need_room(self._folder, needed, "What is new in the artifact store")
+            files.need_room(self._place.path, needed, "What is new in the artifact store")
 
         store = self._deployment.storage.store
         return (yield from copying.copy(store, self._folder, previous, clock=clock, room=room,
