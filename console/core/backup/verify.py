@@ -64,8 +64,8 @@ def run(deployment: Deployment, wanted: str, cancel: threading.Event) -> Iterato
     if wrong:
         raise ConsoleError(
             "; ".join(wrong),
-            "The next `mlflow-console backup create` takes all of it anew; other snapshots that share "
-            "a broken artifact are marked as well.",
+            "The next `mlflow-console backup create` takes all of it anew; other snapshots that "
+            "share a broken artifact are marked as well.",
         )
 
 
