@@ -208,6 +208,8 @@ def explained(error: ConsoleError) -> str:
     """What the client said; of what a script's own checks make an error, what it means."""
     if "ERROR 1242" in error.message:
         return "it has other rows than the dump, or something else is being loaded"
+    if error.message in ("sh ended with 137", "sh ended with 143"):  # SIGKILL, SIGTERM
+        return "its container was stopped in the middle"
     return error.message
 
 
