@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("backup"), pytest.mark.ti
 ALICE = ("alice", "correct horse battery")
 RUN = "from console.cli.main import run; run()"
 ARTIFACTS = 300
-KILLS = int(os.environ.get("BACKUP_KILLS", "10"))
+KILLS = int(os.environ.get("BACKUP_KILLS", "5"))
 CHANCE = random.SystemRandom()
 
 
