@@ -57,17 +57,12 @@ def entry(
         sudo_user=os.environ.get("SUDO_USER"),
         ssh_client=ssh[0] if ssh else None,
         operation=operation,
-        target=_utf8(target),
+        target=files.printable(target),
         deployment=deployment,
-        directory=_utf8(str(directory)),
+        directory=files.printable(directory),
         outcome=outcome,
-        error=None if error is None else _utf8(error),
+        error=None if error is None else files.printable(error),
     )
-
-
-def _utf8(text: str) -> str:
-    """Text that JSON can carry: the path of a folder may be any bytes."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def account() -> str:

@@ -150,9 +150,9 @@ def sync_file_system(path: Path) -> None:
         os.close(handle)
 
 
-def printable(path: Path) -> str:
-    """A path as text that JSON can carry: it may be any bytes."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
+def printable(name: Path | str) -> str:
+    """A path or a name as text that JSON can carry: it may be any bytes."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def sweep(path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from console.core.backup import index
 from console.core.backup.snapshot import INDEX, Entry, Snapshot
 from console.core.errors import ConsoleError
+from console.core.files import printable
 from console.core.storage.store import Item
 
 
@@ -32,7 +33,7 @@ class Before:
             return
         try:
             for entry in index.read(self.folder):
-                if not (self._broken and entry.file in self._broken):
+                if not (self._broken and printable(entry.file) in self._broken):
                     yield entry
         except ConsoleError as error:
             raise IndexDamaged from error

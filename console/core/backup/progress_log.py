@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+from console.core import machine
 from console.core.backup.snapshot import Entry
 from console.core.files import explained
 
 NAME = "progress.jsonl"
 BOOT = "boot"
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _OFFSET_BITS = 40
 _PIECE = 1 << 20
 
@@ -37,7 +37,8 @@ class ProgressLog:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._handle = os.open(folder / NAME, flags, 0o600)
             self._known = self._read()
-            self.is_of_this_boot = not self._known or self._boot() == _boot_id()
+            boot = machine.boot_id()
+            self.is_of_this_boot = not self._known or (boot != "" and self._boot() == boot)
 
     def _boot(self) -> str:
         try:
@@ -86,7 +87,7 @@ class ProgressLog:
         """The listing is done, and nothing is looked for any more."""
         self._known = []
         with explained(self._folder):
-            (self._folder / BOOT).write_text(_boot_id())
+            (self._folder / BOOT).write_text(machine.boot_id())
 
     def add(self, entries: Iterable[Entry]) -> list[int]:
         """Write lines; returns their places."""
@@ -124,7 +125,3 @@ class ProgressLog:
 def _short(key: str) -> int:
     encoded = key.encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
-
-
-def _boot_id() -> str:
-    return _BOOT_ID.read_text().strip()

@@ -175,7 +175,7 @@ def _ordered(version: str) -> tuple[int, ...]:
 
 
 def _doubts(snapshot: Snapshot) -> Iterator[str]:
-    harm = verify.unharmed(snapshot)
+    harm = verify.harm(snapshot)
     if harm:
         yield f"{harm}; artifacts that are broken do not come back"
     elif snapshot.state.verified_at is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from console.core import files
 from console.core.backup import sums
 from console.core.backup.place import Place
 from console.core.backup.records import load_state, save_state
@@ -160,13 +161,8 @@ def _mark(place: Place, snapshot: Snapshot, found: Found) -> None:
 
 def _save(folder: Path, state: State, broken: Iterable[str]) -> None:
     names = sorted(set(broken))
-    save_state(folder, msgspec.structs.replace(
-        state, broken=tuple(_utf8(name) for name in names[:MOST_BROKEN]), broken_count=len(names)
-    ))  # fmt: skip
-
-
-def _utf8(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    shown = tuple(files.printable(name) for name in names[:MOST_BROKEN])
+    save_state(folder, msgspec.structs.replace(state, broken=shown, broken_count=len(names)))
 
 
 def _inodes(folder: Path) -> Iterator[tuple[str, Inode]]:
@@ -178,7 +174,7 @@ def _inodes(folder: Path) -> Iterator[tuple[str, Inode]]:
                     yield os.path.relpath(entry.path, folder), (device, entry.inode())
 
 
-def unharmed(snapshot: Snapshot) -> str:
+def harm(snapshot: Snapshot) -> str:
     """What is known to be broken of a snapshot, in words; "" for nothing."""
     count = snapshot.state.broken_count
     return f"{plural(count, 'file is', 'files are')} known to be broken" if count else ""

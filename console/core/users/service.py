@@ -31,14 +31,9 @@ from console.core.users.user_files import LIST_HINT, SHARED, UserFiles
 from console.core.users.verify import Verdict
 
 
-def _shown(text: str) -> str:
-    """Text for the audit trail, which is UTF-8 and takes no lone surrogates."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def _one(name: str, *_: object, host: str = SHARED) -> str:
     """A user as the audit trail names it."""
-    return _shown(name if host == SHARED else f"{name} at {host}")
+    return files.printable(name if host == SHARED else f"{name} at {host}")
 
 
 def _several(names: Sequence[str], *, host: str = SHARED) -> str:
