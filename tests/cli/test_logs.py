@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 
 from console.core.deployment import Deployment
 from tests.cli.conftest import Cli
@@ -21,10 +23,13 @@ LINES = (
 
 
 @pytest.fixture(autouse=True)
-def _log(deployment: Deployment) -> None:
+def _log(deployment: Deployment) -> Iterator[None]:
+    """The log, and the moment that it was written at for now: the suite may take an hour."""
     stamped = ((NOW - ago, text) for ago, text in LINES)
     text = "".join(f"{at:%Y-%m-%dT%H:%M:%S.000Z} {text}\n" for at, text in stamped)
     (deployment.paths.logs / "tracking.log").write_text(text)
+    with time_machine.travel(NOW):
+        yield
 
 
 def found(cli: Cli, *arguments: str) -> list[str]:

@@ -143,7 +143,7 @@ def test_a_directory_that_this_account_may_not_use() -> None:
 def test_a_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "NEEDED_BYTES", 10**15)
     error = refused(DiskFullError, lambda: setup.plan(tmp_path / "lab"))
-    assert error.message.startswith("The MLflow server's environment needs 1000000.0 GB")
+    assert error.message.startswith("The MLflow server's environment needs 1.0 PB on the disk of ")
 
 
 def test_broken_settings_are_not_overwritten(tmp_path: Path) -> None:
