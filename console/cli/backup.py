@@ -25,7 +25,7 @@ from console.cli.context import (
     session,
     verb,
 )
-from console.core.errors import CancelledError, ConsoleError, DiskFullError, UsageError
+from console.core.errors import CancelledError, ConsoleError, UsageError
 from console.core.format import plural, size
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def create(
     backup = call.to_change("backup.create").backup
     _choose(call, backup, to)
     before = {each.id for each in backup.list()}
-    if on_terminal() and not scheduled:
+    if not scheduled:
         _tell_needs(call, backup, parts)
     reason = "scheduled" if scheduled else "asked"
     options: dict[str, object] = {"parts": list(parts), "label": label, "reason": reason}
@@ -124,11 +124,7 @@ def _tell_needs(call: Session, backup: BackupService, parts: Sequence[Part]) -> 
     )
     for note in needs.notes:
         call.output.warn(note)
-    if not needs.enough and not create.existing(backup.place.path):
-        raise DiskFullError(
-            f"{backup.place.path} has too little room for it; nothing was begun",
-            "Free some space there, or choose another disk: `--to DIR`.",
-        )
+    create.refuse_without_room(backup.place.path, needs)
 
 
 @verb(app, "backup.list")

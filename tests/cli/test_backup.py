@@ -155,12 +155,11 @@ def test_what_cannot_fit_is_not_begun(
 ) -> None:
     needs = Needs(10**18, 10**9, 3, 70, 70, ("It is the same disk as [the] \x1b[2Jdatabase",))
     monkeypatch.setattr(BackupService, "needs", lambda *_: needs)
-    monkeypatch.setattr("console.cli.backup.on_terminal", lambda: True)
     result = cli("backup", "create", "--to", str(place))
     assert result.code == 1
     assert "It needs at most 1000 PB, 1.0 GB are free: 3 artifacts of 70 B" in result.err
     assert "Warning: It is the same disk as [the] database" in result.err
-    assert "has too little room for it; nothing was begun" in result.err
+    assert "has too little room for it: it needs at most 1000 PB" in result.err
     assert not (place / ".making").exists()
     (place / ".making").mkdir()  # what is there already is not counted
     assert cli("backup", "create").code == 0

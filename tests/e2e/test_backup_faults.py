@@ -237,8 +237,9 @@ def test_a_place_that_is_too_small(running: Deployment, tmp_path: Path) -> None:
     """Refused before the first byte."""
     with machine.small_disk(tmp_path / "disk", "8m") as disk:
         running.backup.choose(disk / "snapshots")
-        needs = running.backup.needs()
-        assert not needs.enough
+        with pytest.raises(DiskFullError, match="nothing was begun"):
+            list(running.backup.create(reason="scheduled", cancel=threading.Event()))
+        assert list(running.backup.place.path.glob(".making")) == []
         with pytest.raises(DiskFullError, match="are free") as error:
             snapshots.make(running)
         snapshots.tell("too little room", "refused before the first byte", error.value)

@@ -91,11 +91,24 @@ def needs(deployment: Deployment, parts: Collection[Part] = PARTS) -> Needs:
     )
 
 
+def refuse_without_room(place: Path, needs: Needs) -> None:
+    """Refuse what does not fit, unless something is there already to go on with."""
+    if not needs.enough and not existing(place):
+        raise DiskFullError(
+            f"{place} has too little room for it: it needs at most {size(needs.needed_bytes)}, "
+            f"{size(needs.free_bytes)} are free; nothing was begun",
+            "Free some space there, or choose another disk: `--to DIR`.",
+        )
+
+
 def run(
     deployment: Deployment, parts: Sequence[Part], label: str, reason: Reason,
     cancel: threading.Event,
 ) -> Iterator[Progress]:  # fmt: skip
     """Make a snapshot; see `BackupService.create`."""
+    if reason == "scheduled":  # nobody has looked before
+        yield Progress("looking what it needs")
+        refuse_without_room(Place.of(deployment).path, needs(deployment, parts))
     made = yield from snapshot(deployment, parts, label, reason, cancel)
     yield Progress(f"{made.id}: {summary(made)}")
     if reason == "scheduled":

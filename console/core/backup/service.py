@@ -179,7 +179,7 @@ class BackupService:
             reason: Why it is made.
 
         Raises:
-            DiskFullError: The place has too little room, said before the first byte.
+            DiskFullError: The place has too little room; who asks for one looks at `needs` first.
             BusyError: Another one works in the place.
         """
         from console.core.backup import create  # noqa: PLC0415  # as above
