@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks import walk
 from benchmarks.figure import Figure
-from console.core.backup import copying, index
+from console.core.backup.artifacts import copying, index
 from console.core.backup.snapshot import ARTIFACTS, Artifacts, Snapshot, State
 from console.core.secrets import Secret
 from console.core.stack.places import Bucket

@@ -18,7 +18,7 @@ from console.core.operations import OPERATIONS
 from console.core.text import clean
 
 if TYPE_CHECKING:
-    from console.core.backup.restore_plan import RestorePlan
+    from console.core.backup.restoring.restore_plan import RestorePlan
     from console.core.backup.service import BackupService
     from console.core.backup.snapshot import Part
 
@@ -94,7 +94,7 @@ def _room(plan: RestorePlan) -> str:
 
 def _back(call: Session, wanted: str, parts: tuple[Part, ...] | None) -> None:
     """Into the deployment that is there, after a look at what would change and who is at work."""
-    from console.core.backup import restore_journal  # noqa: PLC0415  # as above
+    from console.core.backup.restoring import restore_journal  # noqa: PLC0415  # as above
 
     deployment = call.to_change("backup.restore")
     backup = deployment.backup
@@ -138,7 +138,7 @@ def _runs(call: Session, wanted: str, run_ids: list[str]) -> None:
 
 def _into(call: Session, wanted: str, directory: Path) -> None:
     """A deployment of its own."""
-    from console.core.backup import restore_into  # noqa: PLC0415  # as above
+    from console.core.backup.restoring import restore_into  # noqa: PLC0415  # as above
 
     core.refuse_when_read_only(SPEC, core.read_only_reason(call.read_only))
     snapshot = found(call, wanted)

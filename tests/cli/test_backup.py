@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from console.core import systemd
-from console.core.backup import restore_journal
 from console.core.backup.create import Needs
-from console.core.backup.restore_journal import Journal
+from console.core.backup.restoring import restore_journal
+from console.core.backup.restoring.restore_journal import Journal
 from console.core.backup.service import BackupService
 from console.core.backup.snapshot import PARTS
 from console.core.deployment import Deployment

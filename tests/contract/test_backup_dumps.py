@@ -18,7 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from console.core.backup import catalog, dump_mysql, dump_sqlite, dumps, run_values
+from console.core.backup import catalog
+from console.core.backup.dumping import dump_mysql, dump_sqlite, dumps
+from console.core.backup.restoring import run_values
 from console.core.backup.snapshot import Dump
 from console.core.deployment import Deployment
 from console.core.errors import CancelledError, ConsoleError, UnreachableError

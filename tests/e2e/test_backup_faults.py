@@ -19,7 +19,7 @@ import pytest
 import time_machine
 
 from console.core import settings
-from console.core.backup import restore_journal
+from console.core.backup.restoring import restore_journal
 from console.core.backup.snapshot import MAKING, Snapshot
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, DiskFullError

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from console.core.backup import restore_runs, run_making
+from console.core.backup.restoring import restore_runs, run_making
 from console.core.backup.snapshot import Snapshot
 from console.core.deployment import Deployment
 from console.core.errors import CancelledError, ConsoleError, UsageError

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from console.core.backup import catalog, restore_into
+from console.core.backup import catalog
+from console.core.backup.restoring import restore_into
 from console.core.backup.snapshot import Snapshot
 from console.core.deployment import Deployment
 from console.core.secrets import Secret

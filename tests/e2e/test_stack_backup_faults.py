@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from console.core.backup import restore_journal
+from console.core.backup.restoring import restore_journal
 from console.core.backup.snapshot import MAKING
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from console.core import pipes
-from console.core.backup import dumps
+from console.core.backup.dumping import dumps
 from console.core.backup.snapshot import Dump
 from console.core.deployment import Deployment
 from console.core.progress import Progress

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from console.core.backup import index
+from console.core.backup.artifacts import index
 from console.core.backup.snapshot import Snapshot
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError

@@ -33,7 +33,7 @@ from console.core.stack.driver import Finding, Severity
 
 if TYPE_CHECKING:
     from console.core.backup.create import Needs
-    from console.core.backup.restore_plan import RestorePlan
+    from console.core.backup.restoring.restore_plan import RestorePlan
 
 NASTY = "[/foo] \x1b[31m 😀 a\nb\u202e"
 PLACE = Path("/mnt/backups/lab")
@@ -112,7 +112,7 @@ def runs(experiment_id: str, count: int = 12) -> list[Run]:
 
 def plan(wanted: Snapshot, parts: Sequence[str]) -> RestorePlan:
     """What coming back to a snapshot of this morning means."""
-    from console.core.backup.restore_plan import RestorePlan
+    from console.core.backup.restoring.restore_plan import RestorePlan
 
     lines = {
         "database": (

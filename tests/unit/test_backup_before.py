@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from console.core.backup.before import Before
+from console.core.backup.artifacts.before import Before
 from console.core.backup.snapshot import INDEX, Entry, Snapshot, State
 from console.core.files import printable
 from console.core.storage.store import Item

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.core.backup import copying, index, naming, progress_log
-from console.core.backup.contents import Contents
-from console.core.backup.naming import Names
+from console.core.backup.artifacts import copying, index, naming, progress_log
+from console.core.backup.artifacts.contents import Contents
+from console.core.backup.artifacts.naming import Names
 from console.core.backup.snapshot import (
     ARTIFACTS,
     CHANGED,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.core.backup import drill
-from console.core.backup.drill import Rows, Visit
-from console.core.backup.drill_sample import LARGEST, MOST, Sample
+from console.core.backup.drilling import drill
+from console.core.backup.drilling.drill import Rows, Visit
+from console.core.backup.drilling.drill_sample import LARGEST, MOST, Sample
 from console.core.backup.snapshot import Entry
 from console.core.errors import ConsoleError
 from console.core.stack import compose_scratch, scratch

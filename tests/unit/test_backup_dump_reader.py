@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.core.backup import gzipped
-from console.core.backup.dump_reader import DumpError, Only, Reader, Row, count, decode
+from console.core.backup.dumping.dump_reader import DumpError, Only, Reader, Row, count, decode
 
 # https://dev.mysql.com/doc/c-api/9.7/en/mysql-real-escape-string.html
 ESCAPES = {0: b"\\0", 10: b"\\n", 13: b"\\r", 26: b"\\Z", 34: b'\\"', 39: b"\\'", 92: b"\\\\"}

@@ -17,7 +17,7 @@ from console.core.actions import Action
 from console.core.backup import findings, lookout, schedule
 from console.core.backup.lock import Lock
 from console.core.backup.place import MARKER, Marker
-from console.core.backup.restore_journal import Journal, write
+from console.core.backup.restoring.restore_journal import Journal, write
 from console.core.backup.snapshot import PARTS, State
 from console.core.deployment import Deployment
 from console.core.stack import status

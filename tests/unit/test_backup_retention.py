@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from console.core.backup import retention
 from console.core.backup.lock import Lock
-from console.core.backup.restore_journal import Journal, write
+from console.core.backup.restoring.restore_journal import Journal, write
 from console.core.backup.retention import PrunePlan, decide
 from console.core.backup.snapshot import PARTS, Part, Snapshot, State
 from console.core.deployment import Deployment

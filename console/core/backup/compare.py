@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from console.core.backup import catalog, index, merging
+from console.core.backup import catalog, merging
+from console.core.backup.artifacts import index
 from console.core.backup.snapshot import DEPLOYMENT, Entry, Experiment, Manifest, Run, Snapshot
 from console.core.errors import ConsoleError, UsageError
 from console.core.format import size

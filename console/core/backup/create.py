@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Literal
 
 import console
 from console.core import files
-from console.core.backup import belongings, copying, dumps, sums
+from console.core.backup import belongings, sums
+from console.core.backup.artifacts import copying
+from console.core.backup.dumping import dumps
 from console.core.backup.place import Place
 from console.core.backup.records import save_manifest
 from console.core.backup.snapshot import (

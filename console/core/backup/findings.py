@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.core import actions, settings
-from console.core.backup import disk, restore_journal, retention, schedule
+from console.core.backup import disk, retention, schedule
 from console.core.backup.place import Place
+from console.core.backup.restoring import restore_journal
 from console.core.backup.snapshot import Manifest, Snapshot
 from console.core.errors import ConsoleError, NotOursError
 from console.core.format import plural

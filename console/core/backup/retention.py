@@ -14,7 +14,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.core.backup import restore_journal
+from console.core.backup.restoring import restore_journal
 from console.core.backup.snapshot import PARTS, Manifest, Snapshot
 from console.core.format import plural, size
 from console.core.settings import BackupSettings

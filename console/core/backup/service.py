@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from console.core.backup.create import Needs
     from console.core.backup.lock import Holder
     from console.core.backup.lookout import Lookout
-    from console.core.backup.restore_plan import RestorePlan
+    from console.core.backup.restoring.restore_plan import RestorePlan
     from console.core.backup.retention import PrunePlan
     from console.core.backup.schedule import ScheduleState
     from console.core.stack.driver import Finding
@@ -208,7 +208,7 @@ class BackupService:
         Raises:
             ConsoleError: It does not restore, and why; or this machine is too small for it.
         """
-        from console.core.backup import drill  # noqa: PLC0415  # as above
+        from console.core.backup.drilling import drill  # noqa: PLC0415  # as above
 
         yield from drill.run(self.deployment, wanted, cancel)
 
@@ -220,7 +220,7 @@ class BackupService:
             parts: Which of its parts; None for database, artifacts and users, as far as it holds
                 them.
         """
-        from console.core.backup import restore_plan  # noqa: PLC0415  # as above
+        from console.core.backup.restoring import restore_plan  # noqa: PLC0415  # as above
 
         return restore_plan.plan(self.deployment, wanted, parts)
 
@@ -233,7 +233,7 @@ class BackupService:
         Raises:
             ConsoleError: A step failed; everything is as it was before, or says what is not.
         """
-        from console.core.backup import restore  # noqa: PLC0415  # as above
+        from console.core.backup.restoring import restore  # noqa: PLC0415  # as above
 
         yield from restore.run(self.deployment, wanted, parts, cancel)
 
@@ -244,7 +244,7 @@ class BackupService:
 
         One that was brought back already is named and left alone, unless `again` is given.
         """
-        from console.core.backup import restore_runs  # noqa: PLC0415  # as above
+        from console.core.backup.restoring import restore_runs  # noqa: PLC0415  # as above
 
         with self.deployment.change(OPERATIONS["backup.restore"], " ".join(run_ids)):
             yield from restore_runs.run(self.deployment, wanted, run_ids, cancel, again)

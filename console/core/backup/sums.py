@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from console.core import files
-from console.core.backup import index, progress_log
+from console.core.backup.artifacts import index, progress_log
 from console.core.backup.snapshot import ARTIFACTS, ODD, SEAL, STATE, SUMS
 from console.core.errors import ConsoleError
 

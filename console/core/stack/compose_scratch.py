@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.core import engine, files
-from console.core.backup import dump_mysql, gzipped
+from console.core.backup import gzipped
+from console.core.backup.dumping import dump_mysql
 from console.core.errors import ConsoleError, DiskFullError, UnreachableError
 from console.core.format import size
 from console.core.progress import Progress

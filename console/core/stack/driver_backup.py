@@ -40,7 +40,7 @@ class Scratch(Protocol):
         """
 
     def ask(self, question: bytes) -> bytes:
-        """Run the rehearsal (core/backup/rehearsal.py) with MLflow's client beside the server.
+        """Run core/backup/drilling/rehearsal.py with MLflow's client beside the server.
 
         Args:
             question: JSON, for its stdin.

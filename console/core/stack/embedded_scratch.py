@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.core import files, http, pipes, process
-from console.core.backup import dump_sqlite
+from console.core.backup.dumping import dump_sqlite
 from console.core.errors import ConsoleError, UnreachableError
 from console.core.http import Credentials
 from console.core.progress import Progress

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from console.core.backup import rehearsal
+from console.core.backup.drilling import rehearsal
 from console.core.errors import CancelledError, ConsoleError
 from console.core.format import size
 from console.core.text import clean

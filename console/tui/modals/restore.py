@@ -18,7 +18,7 @@ from console.tui.modals.confirm import ConfirmModal
 from console.tui.widgets.facts import Facts, Part
 
 if TYPE_CHECKING:
-    from console.core.backup.restore_plan import RestorePlan
+    from console.core.backup.restoring.restore_plan import RestorePlan
 
 Parts = tuple[str, ...]
 # What may be asked for alone; settings and certificates come back into an empty folder only.

@@ -21,7 +21,7 @@ from console.tui.screens.backup_words import moment, named
 if TYPE_CHECKING:
     from console.core.backup.create import Needs
     from console.core.backup.lock import Holder
-    from console.core.backup.restore_plan import RestorePlan
+    from console.core.backup.restoring.restore_plan import RestorePlan
     from console.core.backup.retention import PrunePlan
     from console.core.backup.schedule import ScheduleState
     from console.tui.modals.snapshot_form import Wishes

@@ -11,8 +11,8 @@ from pathlib import Path
 from console.core import audit, files, register, settings, setup
 from console.core.backup.belongings import restore as put_belongings
 from console.core.backup.records import load_snapshot
-from console.core.backup.restore_journal import Journal, read, write
-from console.core.backup.restore_plan import refuse_broken
+from console.core.backup.restoring.restore_journal import Journal, read, write
+from console.core.backup.restoring.restore_plan import refuse_broken
 from console.core.backup.snapshot import Manifest, Part, Snapshot
 from console.core.deployment import Deployment, Paths
 from console.core.errors import ConsoleError, NotOursError, UsageError

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.core.backup import catalog, gzipped
-from console.core.backup.dump_reader import TABLES, Only, Reader, Row
+from console.core.backup.dumping.dump_reader import TABLES, Only, Reader, Row
 from console.core.backup.snapshot import DATABASE, Dump
 from console.core.database.mysql import MysqlDatabase
 from console.core.errors import CancelledError, ConsoleError, UnreachableError

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from console.core.backup import gzipped
-from console.core.backup.dump_reader import Only, Row
+from console.core.backup.dumping.dump_reader import Only, Row
 from console.core.files import explained, free_bytes
 
 MOST_VALUES = 400  # in a query; SQLite may take 999

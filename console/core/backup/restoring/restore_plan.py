@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.core import files
-from console.core.backup import catalog, create, putting, sums, verify
+from console.core.backup import catalog, create, sums, verify
+from console.core.backup.artifacts import putting
 from console.core.backup.place import Place, find
 from console.core.backup.snapshot import (
     ARTIFACTS,

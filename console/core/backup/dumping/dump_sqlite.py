@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from console.core.backup import catalog, gzipped
-from console.core.backup.dump_reader import TABLES
-from console.core.backup.dump_sqlite_reader import count_rows, opened, select
+from console.core.backup.dumping.dump_reader import TABLES
+from console.core.backup.dumping.dump_sqlite_reader import count_rows, opened, select
 from console.core.backup.snapshot import DATABASE, Dump
 from console.core.database.sqlite import SqliteDatabase
 from console.core.errors import BusyError, CancelledError, ConsoleError

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from console.core.backup.run_upload import Uploads
-from console.core.backup.run_values import Held, Metric, Model
+from console.core.backup.restoring.run_upload import Uploads
+from console.core.backup.restoring.run_values import Held, Metric, Model
 from console.core.backup.snapshot import Experiment
 from console.core.errors import CancelledError, ConsoleError
 from console.core.experiments.client import Client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from console.core.backup import index
+from console.core.backup.artifacts import index
 from console.core.backup.snapshot import INDEX, Entry, Snapshot
 from console.core.errors import ConsoleError
 from console.core.files import printable

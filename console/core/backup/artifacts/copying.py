@@ -19,14 +19,15 @@ from pathlib import Path
 
 import msgspec
 
-from console.core.backup import progress_log, strays, sums
-from console.core.backup.before import Before, IndexDamaged
-from console.core.backup.contents import Contents
+from console.core.backup import sums
+from console.core.backup.artifacts import progress_log, strays
+from console.core.backup.artifacts.before import Before, IndexDamaged
+from console.core.backup.artifacts.contents import Contents
+from console.core.backup.artifacts.linking import Linker
+from console.core.backup.artifacts.listed import LEVEL, PIECE, Listed
+from console.core.backup.artifacts.naming import Names
+from console.core.backup.artifacts.progress_log import ProgressLog
 from console.core.backup.gzipped import Writer
-from console.core.backup.linking import Linker
-from console.core.backup.listed import LEVEL, PIECE, Listed
-from console.core.backup.naming import Names
-from console.core.backup.progress_log import ProgressLog
 from console.core.backup.snapshot import (
     ARTIFACTS,
     CHANGED,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from console.core.backup.artifacts.progress_log import ProgressLog
 from console.core.backup.gzipped import Writer
-from console.core.backup.progress_log import ProgressLog
 from console.core.backup.snapshot import INDEX, Entry
 from console.core.files import explained
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from console.core.backup.listed import Listed
+from console.core.backup.artifacts.listed import Listed
 from console.core.backup.snapshot import ARTIFACTS, ODD
 from console.core.files import explained
 from console.core.storage.filesystem import FilesystemStore

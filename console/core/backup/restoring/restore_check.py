@@ -6,7 +6,7 @@ import threading
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from console.core.backup import putting
+from console.core.backup.artifacts import putting
 from console.core.backup.snapshot import Part, Snapshot
 from console.core.errors import ConsoleError
 from console.core.format import count

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.core.backup import index, sums
+from console.core.backup import sums
+from console.core.backup.artifacts import index
 from console.core.backup.snapshot import Entry, Snapshot
 from console.core.errors import CancelledError, ConsoleError
 from console.core.format import plural

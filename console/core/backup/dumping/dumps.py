@@ -11,8 +11,8 @@ from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from console.core.backup import dump_mysql, dump_sqlite, dump_sqlite_reader
-from console.core.backup.dump_reader import Only, Row
+from console.core.backup.dumping import dump_mysql, dump_sqlite, dump_sqlite_reader
+from console.core.backup.dumping.dump_reader import Only, Row
 from console.core.backup.snapshot import Dump
 from console.core.errors import ConsoleError
 from console.core.progress import Progress

@@ -17,17 +17,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from console.core import audit, setup
-from console.core.backup import (
-    create,
-    dumps,
-    putting,
-    restore_check,
-    restore_journal,
-    restore_plan,
-)
+from console.core.backup import create
+from console.core.backup.artifacts import putting
+from console.core.backup.dumping import dumps
 from console.core.backup.place import Place
 from console.core.backup.records import load_snapshot
-from console.core.backup.restore_journal import Journal
+from console.core.backup.restoring import restore_check, restore_journal, restore_plan
+from console.core.backup.restoring.restore_journal import Journal
 from console.core.backup.snapshot import PARTS, Part, Snapshot
 from console.core.errors import BusyError, CancelledError, ConsoleError
 from console.core.progress import Progress

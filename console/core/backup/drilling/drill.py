@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from console.core import files
-from console.core.backup import dumps, index, place
-from console.core.backup.drill_sample import Sample
+from console.core.backup import place
+from console.core.backup.artifacts import index
+from console.core.backup.drilling.drill_sample import Sample
+from console.core.backup.dumping import dumps
 from console.core.backup.lock import Lock
 from console.core.backup.records import load_state, save_state
 from console.core.backup.snapshot import Dump, Entry, Manifest, Snapshot

@@ -13,9 +13,11 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.core.backup import catalog, dumps, run_values
+from console.core.backup import catalog
+from console.core.backup.dumping import dumps
 from console.core.backup.place import find
-from console.core.backup.run_making import (
+from console.core.backup.restoring import run_values
+from console.core.backup.restoring.run_making import (
     ORIGIN,
     PARENT,
     UNFINISHED,
@@ -23,8 +25,8 @@ from console.core.backup.run_making import (
     chunks,
     experiment_for,
 )
-from console.core.backup.run_upload import Uploads
-from console.core.backup.run_values import Held
+from console.core.backup.restoring.run_upload import Uploads
+from console.core.backup.restoring.run_values import Held
 from console.core.backup.snapshot import Dump, Experiment, Run
 from console.core.errors import CancelledError, ConsoleError, UsageError
 from console.core.experiments.client import Client

@@ -15,8 +15,9 @@ from typing import IO, Any
 
 import msgspec
 
-from console.core.backup import dumps, index
-from console.core.backup.dump_reader import Only, Row
+from console.core.backup.artifacts import index
+from console.core.backup.dumping import dumps
+from console.core.backup.dumping.dump_reader import Only, Row
 from console.core.backup.snapshot import Dump, Entry, Run
 from console.core.storage.attribution import root_key
 

@@ -1,0 +1,1 @@
+"""The artifacts of a snapshot: fetched from a store, linked, and put back."""

@@ -1,0 +1,1 @@
+"""The backend store of a snapshot: dumped, read and loaded."""

@@ -1,0 +1,1 @@
+"""Bringing back a snapshot, whole or single runs of it."""
