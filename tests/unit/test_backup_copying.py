@@ -33,57 +33,12 @@ from console.core.backup.snapshot import (
 from console.core.errors import CancelledError, ConsoleError, DiskFullError
 from console.core.storage.filesystem import FilesystemStore
 from console.core.storage.store import Fetched, Item
-
-LATER = 1 << 60  # a clock that nothing is younger than
-
-
-class Live:
-    """A store to log to, and a place to make snapshots in."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = folder / "live"
-        self.root.mkdir()
-        self.place = folder / "place"
-        self.place.mkdir()
-        self.store = FilesystemStore(self.root)
-        self.asked: list[tuple[int, int]] = []
-
-    def write(self, key: str, data: bytes) -> None:
-        path = self.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-    def run(
-        self, name: str, previous: Snapshot | None = None, *, clock: int = LATER,
-        cancel: threading.Event | None = None,
-    ) -> Artifacts:  # fmt: skip
-        making = self.place / name
-        making.mkdir(exist_ok=True)
-        steps = copying.copy(
-            self.store, making, previous, clock=clock, cancel=cancel or threading.Event(),
-            room=lambda new_bytes, objects: self.asked.append((new_bytes, objects)),
-        )  # fmt: skip
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                found: Artifacts = end.value
-                return found
-
-    def snapshot(self, name: str, previous: Snapshot | None = None) -> Snapshot:
-        self.run(name, previous)
-        for log in copying.LOGS:
-            (self.place / name / log).unlink()
-        return Snapshot(self.place / name, None, State())
+from tests.support.live import Live, entries
 
 
 @pytest.fixture
 def live(tmp_path: Path) -> Live:
     return Live(tmp_path)
-
-
-def entries(folder: Path) -> dict[str, Entry]:
-    return {entry.name: entry for entry in index.read(folder)}
 
 
 def changes(folder: Path) -> list[Change]:

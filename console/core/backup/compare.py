@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ import msgspec
 
 from console.core.backup import catalog, merging
 from console.core.backup.artifacts import index
-from console.core.backup.snapshot import DEPLOYMENT, Entry, Experiment, Manifest, Run, Snapshot
+from console.core.backup.snapshot import DEPLOYMENT, Experiment, Manifest, Run, Snapshot
 from console.core.errors import ConsoleError, UsageError
 from console.core.format import size
 from console.core.users.htpasswd import Htpasswd, Line, display
@@ -229,10 +230,7 @@ def _changed(*values: tuple[str, str, str]) -> str:
 
 
 def _artifacts(older: Path, newer: Path) -> Changes:
-    def key(entry: Entry) -> bytes:
-        return entry.raw or entry.key.encode()
-
-    tally = _Tally()
+    tally, key = _Tally(), attrgetter("key_bytes")
     before = merging.in_order(lambda: index.read(older), key)
     after = merging.in_order(lambda: index.read(newer), key)
     for one, other in merging.side_by_side(before, after, key):

@@ -6,11 +6,13 @@ import heapq
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import msgspec
 
 T = TypeVar("T", bound=msgspec.Struct)
+One = TypeVar("One")
+Other = TypeVar("Other")
 
 CHUNK = 50_000  # entries that are sorted at once
 
@@ -49,8 +51,8 @@ def _read_back(file: BinaryIO, kind: type[T]) -> Iterator[T]:
 
 
 def side_by_side(
-    older: Iterator[T], newer: Iterator[T], key: Callable[[T], bytes]
-) -> Iterator[tuple[T | None, T | None]]:
+    older: Iterator[One], newer: Iterator[Other], key: Callable[[Any], bytes]
+) -> Iterator[tuple[One | None, Other | None]]:
     """The entries of two lists that are in order, those of one key together."""
     one, other = next(older, None), next(newer, None)
     while one is not None or other is not None:

@@ -182,6 +182,11 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.raw.decode("utf-8", "surrogateescape") if self.raw else self.key
 
     @property
+    def key_bytes(self) -> bytes:
+        """The key by whose order stores list."""
+        return self.raw or self.key.encode()
+
+    @property
     def file(self) -> str:
         """Where it lies, relative to the snapshot."""
         return self.path or f"{ARTIFACTS}/{self.name}"

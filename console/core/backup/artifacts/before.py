@@ -51,7 +51,7 @@ class Before:
     def _forward(self) -> None:
         self._next = next(self._entries, None)
         if self._next is not None:
-            self._key = self._next.raw or self._next.key.encode()
+            self._key = self._next.key_bytes
 
     def finish(self) -> None:
         """Read to its end, where it turns out whether it is whole."""

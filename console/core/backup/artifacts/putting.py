@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.core.backup import sums
+from console.core.backup import merging, sums
 from console.core.backup.artifacts import index
 from console.core.backup.snapshot import Entry, Snapshot
 from console.core.errors import CancelledError, ConsoleError
@@ -17,7 +19,7 @@ from console.core.progress import Progress
 from console.core.text import clean
 
 if TYPE_CHECKING:
-    from console.core.storage.store import Store
+    from console.core.storage.store import Item, Store
 
 REPORT_EACH = 200
 
@@ -30,51 +32,59 @@ class Missing:
         objects, bytes: To be written.
         same: There as they were.
         others: In the store and not in the snapshot.
+        lacks: Of each artifact, in the order of the index, 1 when it is to be written.
     """
 
     objects: int = 0
     bytes: int = 0
     same: int = 0
     others: int = 0
+    lacks: bytearray = field(default_factory=bytearray)
 
 
-class _Live:
-    """What a store holds now, by key: size, time and mark."""
+def missing(store: Store, snapshot: Snapshot, cancel: threading.Event) -> Missing:
+    """Compare a store with a snapshot; walks it once, a page of it in memory.
 
-    def __init__(self, store: Store, cancel: threading.Event) -> None:
-        self._held: dict[str, tuple[int, int, str]] = {}
-        for batch in store.items(cancel):
-            for item in batch:
-                self._held[item.key] = (item.size, item.modified, item.mark)
-        if cancel.is_set():
-            raise CancelledError("Stopped")
+    A store that lists in another order than the one of the snapshot seems to lack more.
 
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def has(self, entry: Entry) -> bool:
-        """It is there as it was: of the same size, and by its time or its mark the same."""
-        size, modified, mark = self._held.get(entry.name, (-1, 0, ""))
-        return size == entry.size and (modified == entry.modified or mark == entry.mark)
-
-    def knows(self, entry: Entry) -> bool:
-        """There is something of this name."""
-        return entry.name in self._held
-
-
-def missing(store: Store, snapshot: Snapshot) -> Missing:
-    """Compare a store with a snapshot; walks it once."""
-    live = _Live(store, threading.Event())
-    found, known = Missing(), 0
-    for entry in index.read(snapshot.path):
-        known += live.knows(entry)
-        if live.has(entry):
+    Raises:
+        CancelledError: `cancel` was set.
+    """
+    found = Missing()
+    for entry, item in _beside(store, snapshot, cancel):
+        if entry is None:
+            found.others += 1
+        elif item is not None and _as_it_was(entry, item):
             found.same += 1
+            found.lacks.append(0)
         else:
             found.objects += 1
             found.bytes += entry.size
-    found.others = len(live) - known
+            found.lacks.append(1)
     return found
+
+
+def _beside(
+    store: Store, snapshot: Snapshot, cancel: threading.Event
+) -> Iterator[tuple[Entry | None, Item | None]]:
+    """A snapshot's artifacts and a store's, those of one key together."""
+
+    def live() -> Iterator[tuple[bytes, Item]]:
+        for batch in store.items(cancel):
+            for item in batch:
+                yield item.key.encode("utf-8", "surrogateescape"), item
+        if cancel.is_set():
+            raise CancelledError("Stopped")
+
+    entries = ((entry.key_bytes, entry) for entry in index.read(snapshot.path))
+    for one, other in merging.side_by_side(entries, live(), key=itemgetter(0)):
+        yield one and one[1], other and other[1]
+
+
+def _as_it_was(entry: Entry, item: Item) -> bool:
+    """It is of the same size, and by its time or its mark the same."""
+    same = item.modified == entry.modified or item.mark == entry.mark
+    return item.size == entry.size and same
 
 
 def put_back(store: Store, snapshot: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
@@ -86,19 +96,23 @@ def put_back(store: Store, snapshot: Snapshot, cancel: threading.Event) -> Itera
         CancelledError: `cancel` was set; what was written stays.
         ConsoleError: The store fails, or files of the snapshot are broken: the others are written.
     """
-    live = _Live(store, cancel)
-    wanted = [each for each in index.read(snapshot.path) if not live.has(each)]
-    del live
-    total = sum(each.size for each in wanted)
+    yield Progress("artifacts: looking what the store lacks")
+    found = missing(store, snapshot, cancel)
+    sizes: dict[str, int] = {}  # of those that are under way
+
+    def wanted() -> Iterator[Entry]:
+        for entry in itertools.compress(index.read(snapshot.path), found.lacks):
+            sizes[entry.name] = entry.size
+            yield entry
+
     label = "artifacts: writing them to the store"
-    yield Progress(label, 0, total, "bytes")
-    sizes = {each.name: each.size for each in wanted}
+    yield Progress(label, 0, found.bytes, "bytes")
     broken: list[str] = []
     done = 0
-    for count, batch in enumerate(store.put(_sound(snapshot.path, wanted, broken), cancel)):
-        done += sum(sizes.get(key, 0) for key in batch)
-        if count % REPORT_EACH == 0 or done == total:
-            yield Progress(label, done, total, "bytes")
+    for count, batch in enumerate(store.put(_sound(snapshot.path, wanted(), broken), cancel)):
+        done += sum(sizes.pop(key) for key in batch)
+        if count % REPORT_EACH == 0 or done == found.bytes:
+            yield Progress(label, done, found.bytes, "bytes")
     if cancel.is_set():
         raise CancelledError("Stopped")
     if broken:
@@ -108,7 +122,7 @@ def put_back(store: Store, snapshot: Snapshot, cancel: threading.Event) -> Itera
         )
 
 
-def _sound(folder: Path, wanted: list[Entry], broken: list[str]) -> Iterator[tuple[str, Path]]:
+def _sound(folder: Path, wanted: Iterable[Entry], broken: list[str]) -> Iterator[tuple[str, Path]]:
     """Those that are as they were written; what is broken must not replace what is whole."""
     for entry in wanted:
         path = folder / entry.file
@@ -129,13 +143,19 @@ def refuse_lacking(store: Store, snapshot: Snapshot, cancel: threading.Event) ->
         CancelledError: `cancel` was set.
         ConsoleError: Some are not.
     """
-    sizes: dict[str, int] = {}
-    for batch in store.items(cancel):
-        sizes.update((item.key, item.size) for item in batch)
-    if cancel.is_set():
-        raise CancelledError("Stopped")
-    lacking = [each for each in index.read(snapshot.path) if sizes.get(each.name) != each.size]
-    gone = [key for key, _ in _sound(snapshot.path, lacking, [])]
+    lacking = {
+        entry.name: entry
+        for entry, item in _beside(store, snapshot, cancel)
+        if entry is not None and (item is None or item.size != entry.size)
+    }
+    if lacking:  # for certain, in whatever order the store lists
+        for batch in store.items(cancel):
+            for item in batch:
+                if item.key in lacking and item.size == lacking[item.key].size:
+                    del lacking[item.key]
+        if cancel.is_set():
+            raise CancelledError("Stopped")
+    gone = [key for key, _ in _sound(snapshot.path, lacking.values(), [])]
     if gone:
         raise ConsoleError(
             f"{plural(len(gone), 'artifact is', 'artifacts are')} not in the store after all: "

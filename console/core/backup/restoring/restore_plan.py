@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,7 +218,7 @@ def _came_and_went(what: str, back: int, gone: int, stay: int) -> str:
 
 
 def _artifacts(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
-    work = putting.missing(deployment.storage.store, snapshot)
+    work = putting.missing(deployment.storage.store, snapshot, threading.Event())
     yield (
         f"{plural(work.objects, 'artifact')} ({size(work.bytes)}) "
         f"{'is' if work.objects == 1 else 'are'} written to the store, "
