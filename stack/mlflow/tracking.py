@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
+from mlflow_console_server import serve
+
 SECRETS = Path("/run/stack-secrets")
 SOCKET = "/run/tracking/mlflow.sock"
 #: The proxy's name inside of the stack, for programs that run beside the server.
@@ -30,12 +32,12 @@ def main() -> None:
     if size not in WORKERS:
         raise SystemExit(f"STACK_SIZE is {size!r}; it can be {' or '.join(WORKERS)}.")
     bucket = os.environ.get("STORE_BUCKET", "mlflow")
-    argv = [
-        "mlflow", "server", "--app-name", "stack", "--workers", WORKERS[size],
+    os.environ |= environment()
+    serve.main([
+        "--app-name", "stack", "--workers", WORKERS[size],
         "--uvicorn-opts", f"--uds {SOCKET} --timeout-keep-alive {KEPT_SECONDS}",
         "--artifacts-destination", f"s3://{bucket}", "--serve-artifacts",
-    ]  # fmt: skip
-    os.execvpe(argv[0], argv, {**os.environ, **environment()})  # noqa: S606  # it becomes the server
+    ])  # fmt: skip
 
 
 def environment() -> dict[str, str]:

@@ -140,7 +140,8 @@ def server(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     variables.pop("PYTHONPATH", None)
     program = environment / "bin"
     argv = [str(program / "python"), "-m", "mlflow_console_server", "--directory", str(directory)]
-    argv += ["--", str(program / "mlflow"), "server", "--app-name", "mlflow-console"]
+    argv += ["--", str(program / "python"), "-m", "mlflow_console_server.serve"]
+    argv += ["--app-name", "mlflow-console"]
     argv += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     argv += ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db"]
     argv += ["--artifacts-destination", str(directory / "artifacts")]

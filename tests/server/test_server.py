@@ -231,12 +231,12 @@ def test_a_new_password_counts_at_once(server: Server, client: Client) -> None:
     assert client.send("GET", "/version", RIGHT)[0] == 200
 
 
-def test_it_runs_in_three_processes_that_talk_to_nobody(server: Server, client: Client) -> None:
+def test_it_runs_in_two_processes_that_talk_to_nobody(server: Server, client: Client) -> None:
     state = json.loads((server.directory / "run" / "tracking.json").read_text())
     supervisor = psutil.Process(state["pid"])
     assert supervisor.create_time() == pytest.approx(state["start_time"], abs=1e-6)
     family = [supervisor, *supervisor.children(recursive=True)]
-    assert len(family) == 3  # the supervisor, `mlflow server`, which only waits, and uvicorn
+    assert len(family) == 2
     client.send("GET", "/version", RIGHT)
     for process in family:
         for connection in process.net_connections():

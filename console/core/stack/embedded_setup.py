@@ -66,8 +66,9 @@ def command(server: ServerSettings, paths: Paths, made: environment.Environment)
     return [
         str(made.bin / "python"), "-m", "mlflow_console_server",
         "--directory", str(paths.root), "--",
-        str(made.bin / "mlflow"), "server", "--app-name", "mlflow-console",
-        "--host", ADDRESS, "--port", str(server.port), "--workers", "1",
+        str(made.bin / "python"), "-m", "mlflow_console_server.serve",
+        "--app-name", "mlflow-console", "--workers", "1",
+        "--host", ADDRESS, "--port", str(server.port),
         "--backend-store-uri", f"sqlite:///{paths.database}",
         "--artifacts-destination", str(paths.artifacts),
     ]  # fmt: skip
