@@ -26,7 +26,7 @@ from console.core.stack.driver import Health, Role, Service, State, Verb
 from console.core.stack.health import CALL
 from tests.support import deployments, stacks
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-driver"), pytest.mark.timeout(300)]
 
 ALICE = Credentials("alice", Secret("correct horse battery"))
 
@@ -36,7 +36,7 @@ def deployment(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """One deployment for all of these; each test takes it as it finds it."""
-    directory = tmp_path_factory.mktemp("shared") / "lab"
+    directory = tmp_path_factory.mktemp("shared") / "lab-driver"
     user = (ALICE.name, ALICE.password)
     if request.param == "compose":
         with stacks.stack(directory, user, ["example.com"]) as made:

@@ -10,7 +10,7 @@ import pytest
 
 from console.core.deployment import Deployment
 from console.core.secrets import Secret
-from tests.support import deployments
+from tests.support import deployments, engine
 
 ALICE = ("alice", Secret("correct horse battery"))
 
@@ -29,6 +29,17 @@ def real_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy
         yield deployment
         deployments.down(deployment)
         assert deployments.processes(directory) == []
+
+
+@pytest.fixture(scope="session")
+def second_engine() -> Iterator[engine.OwnEngine]:
+    """A Docker engine beside the machine's, to be stopped and started again; leave it running.
+
+    Bringing the images there takes longer than a test, so that those that use it belong to one
+    worker: `@pytest.mark.xdist_group("second-engine")`.
+    """
+    with engine.own_engine(sorted(set(engine.images().values()))) as own:
+        yield own
 
 
 @pytest.fixture

@@ -89,9 +89,8 @@ def assert_there(deployment: Deployment, runs: dict[str, str]) -> None:
         assert ask(deployment, artifact(run_id, "model/weights 1.bin")) == name.encode() * 1000
 
 
-@pytest.mark.xdist_group("stack")
 def test_a_stack(tmp_path: Path) -> None:
-    directory, new = tmp_path / "lab", tmp_path / "the new one"
+    directory, new = tmp_path / "lab-by-hand", tmp_path / "the new one"
     user = (ALICE[0], Secret(ALICE[1]))
     with stacks.stack(directory, user) as deployment:
         deployments.up(deployment)

@@ -13,7 +13,11 @@ from console.core.secrets import Secret
 from console.core.stack.driver import Role
 from tests.support import deployments, snapshots, stacks
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-backup"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.xdist_group("backup-older-schema"),
+    pytest.mark.timeout(600),
+]
 
 ALICE = ("alice", "correct horse battery")
 RUN = "0123456789abcdef" * 2
@@ -58,7 +62,7 @@ print("older", older)
 
 @pytest.fixture(params=["compose", "embedded"])
 def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
-    directory = tmp_path / "lab-backup"
+    directory = tmp_path / "lab-older"
     user = (ALICE[0], Secret(ALICE[1]))
     if request.param == "compose":
         with stacks.stack(directory, user) as deployment:

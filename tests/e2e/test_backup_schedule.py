@@ -13,7 +13,7 @@ from tests.support import deployments, systemd
 from tests.support.engine import wait_until
 from tests.support.systemd import PROGRAM, Machine
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("backup-schedule")]
 
 UNITS = ("mlflow-console-backup@lab.service", "mlflow-console-backup@lab.timer")
 PLACE = "/var/backups/lab"

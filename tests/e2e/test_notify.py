@@ -14,7 +14,7 @@ from tests.support import deployments, systemd
 from tests.support.engine import wait_until
 from tests.support.systemd import BIN, PROGRAM, Machine
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("notify")]
 
 TOKEN = "T0KEN-that-nobody-may-see"
 PORT = 18_990

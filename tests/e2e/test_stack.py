@@ -55,7 +55,7 @@ for trees in (1, 2, 3):
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A running stack: alice in the shared file, bob in that of example.com, one name with TLS."""
-    directory = tmp_path_factory.mktemp("stack") / "lab"
+    directory = tmp_path_factory.mktemp("stack") / "lab-stack"
     names = ("example.com", "shared.example", TLS_NAME)
     certificates = tmp_path_factory.mktemp("certificates")
     subprocess.run(

@@ -17,7 +17,7 @@ from console.core.secrets import Secret
 from console.core.stack.driver import Role
 from tests.support import deployments, stacks
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-activity"), pytest.mark.timeout(300)]
 
 ALICE = Credentials("alice", Secret("correct horse battery"))
 CALL = "/api/2.0/mlflow/experiments/get?experiment_id=0"

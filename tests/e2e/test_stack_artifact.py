@@ -25,7 +25,7 @@ from console.core.deployment import Deployment
 from console.core.secrets import Secret
 from tests.support import containers, deployments, engine, stacks, unavailable
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-artifact"), pytest.mark.timeout(300)]
 
 ALICE = ("alice", Secret("correct horse battery"))
 MB, MIB = 10**6, 2**20

@@ -21,7 +21,11 @@ from console.core.secrets import Secret
 from console.core.stack.places import Bucket
 from tests.support import deployments, engine, snapshots, stacks
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-backup"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.xdist_group("stack-backup-faults"),
+    pytest.mark.timeout(600),
+]
 
 ALICE = ("alice", "correct horse battery")
 OBJECTS = 4000
@@ -31,7 +35,7 @@ ROWS = 400_000
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A stack with enough in it that something can happen while it is copied."""
-    directory = tmp_path_factory.mktemp("faults") / "lab-backup"
+    directory = tmp_path_factory.mktemp("faults") / "lab-backup-faults"
     with stacks.stack(directory, (ALICE[0], Secret(ALICE[1]))) as deployment:
         deployments.up(deployment)
         run_id = _run(deployment)
@@ -211,33 +215,30 @@ def test_the_database_stops_while_it_is_restored(running: Deployment, tmp_path: 
     check_whole(running)
 
 
-@pytest.mark.xdist_group("stack")  # of such engines there can be one at a time
-def test_the_engine_stops_while_it_is_copied(tmp_path: Path) -> None:
-    """An engine of the test's own; the other one has work."""
-    images = sorted(set(engine.images().values()))
-    with engine.own_engine(images) as own, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOCKER_HOST", own.address)
-        directory = tmp_path / "lab-backup"
-        with stacks.stack(directory, (ALICE[0], Secret(ALICE[1]))) as deployment:
-            deployments.up(deployment)
-            _fill_store(deployment, _run(deployment))
-            place = tmp_path / "snapshots"
-            deployment.backup.choose(place)
-            error = while_it_works(
-                deployment, "backup.create", lambda: copied(place) > 50, own.stop
-            )
-            assert error is not None
-            assert deployment.backup.list() == []
-            snapshots.tell(
-                "the engine stopped while it is copied",
-                "no snapshot; the next create goes on",
-                error,
-            )
-            own.start()
-            deployments.up(deployment)
-            snapshots.perform(deployment, "backup.create")
-            assert len(snapshots.promised(deployment.backup.list()[0])) >= OBJECTS
-            check_whole(deployment)
+@pytest.mark.xdist_group("second-engine")
+def test_the_engine_stops_while_it_is_copied(
+    tmp_path: Path, second_engine: engine.OwnEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine of the tests' own; the other one has work."""
+    monkeypatch.setenv("DOCKER_HOST", second_engine.address)
+    with stacks.stack(tmp_path / "lab-backup", (ALICE[0], Secret(ALICE[1]))) as deployment:
+        deployments.up(deployment)
+        _fill_store(deployment, _run(deployment))
+        place = tmp_path / "snapshots"
+        deployment.backup.choose(place)
+        error = while_it_works(
+            deployment, "backup.create", lambda: copied(place) > 50, second_engine.stop
+        )
+        assert error is not None
+        assert deployment.backup.list() == []
+        snapshots.tell(
+            "the engine stopped while it is copied", "no snapshot; the next create goes on", error
+        )
+        second_engine.start()
+        deployments.up(deployment)
+        snapshots.perform(deployment, "backup.create")
+        assert len(snapshots.promised(deployment.backup.list()[0])) >= OBJECTS
+        check_whole(deployment)
 
 
 def test_the_disk_fills_while_it_is_copied(running: Deployment, tmp_path: Path) -> None:

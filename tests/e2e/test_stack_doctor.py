@@ -21,7 +21,7 @@ from tests.support import deployments, engine, stacks
 from tests.support.certificates import make_certificate
 from tests.support.deployments import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-doctor"), pytest.mark.timeout(420)]
 
 CLI = [sys.executable, "-c", "from console.cli.main import run; run()"]
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # the fault that is looked for
@@ -30,7 +30,7 @@ FLOATING = "mlflow-console-test/doctor-mysql"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    directory = tmp_path_factory.mktemp("doctor") / "lab"
+    directory = tmp_path_factory.mktemp("doctor") / "lab-doctor"
     user = ("alice", Secret("correct horse battery"))
     with stacks.stack(directory, user, ["mlflow.lab"]) as deployment:
         yield deployment

@@ -39,7 +39,7 @@ from tests.support import deployments, engine, machine, stacks
 from tests.support.deployments import free_port
 from tests.support.rootless import rootless
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-faults"), pytest.mark.timeout(300)]
 
 ALICE = ("alice", Secret("correct horse battery"))
 CLI = [sys.executable, "-c", "from console.cli.main import run; run()"]

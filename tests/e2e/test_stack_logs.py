@@ -20,7 +20,7 @@ from console.core.stack.log_stream import LogStream
 from tests.support import engine
 from tests.support.engine import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-logs")]
 
 LINES_A_SECOND, SECONDS = 20_000, 10
 LINES = LINES_A_SECOND * SECONDS

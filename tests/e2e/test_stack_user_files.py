@@ -16,7 +16,11 @@ from console.core.secrets import Secret
 from console.core.stack.driver import Role
 from tests.support import deployments, engine, stacks
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.xdist_group("stack-user-files"),
+    pytest.mark.timeout(300),
+]
 
 ALICE = ("alice", Secret("correct horse battery"))
 OTHER = Secret("staple of another horse")

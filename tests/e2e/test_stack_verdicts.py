@@ -20,7 +20,7 @@ from console.core.deployment import Deployment
 from console.core.secrets import Secret
 from tests.support import deployments, stacks
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-verdicts"), pytest.mark.timeout(300)]
 
 ALICE = ("alice", Secret("correct horse battery"))
 # More than the proxy checks of one address at once, which is 20.

@@ -22,7 +22,7 @@ from console.core.streams import Stream
 from tests.support import containers, deployments, engine, stacks
 from tests.support.tmux import Tmux
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-watch"), pytest.mark.timeout(420)]
 
 CONSOLE = str(Path(sys.executable).with_name("mlflow-console"))
 CLI = [sys.executable, "-c", "from console.cli.main import run; run()"]
@@ -32,7 +32,7 @@ SOON, RECOVERY = 15.0, 120.0
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    directory = tmp_path_factory.mktemp("watch") / "lab"
+    directory = tmp_path_factory.mktemp("watch") / "lab-watch"
     with stacks.stack(directory, ("alice", Secret("correct horse battery"))) as deployment:
         yield deployment
 
@@ -368,26 +368,25 @@ def test_the_volumes_are_listed_and_go_only_by_name(tmp_path: Path) -> None:
         assert not set(engine.docker("volume", "ls", "--quiet").split()) & names
 
 
+@pytest.mark.xdist_group("second-engine")
 def test_an_engine_that_stops_and_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, second_engine: engine.OwnEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = list(engine.images().values())
-    with engine.own_engine(images) as own:
-        monkeypatch.setenv("DOCKER_HOST", own.address)
-        with stacks.stack(tmp_path / "lab") as made:
-            deployments.up(made)
-            with watched(made) as watch:
-                own.stop()
-                status = watch.names("engine-unreachable")
-                assert status.exit_code == 4
-                code, found = told(made)
-                assert code == 4
-                assert found["engine-unreachable"].startswith("The Docker engine is not running")
-                # What needs no engine goes on.
-                assert [each.name for each in made.users.list()] == ["mlflow-console"]
-                own.start()
-                watch.recovers()
-            assert told(made) == (0, {})
+    monkeypatch.setenv("DOCKER_HOST", second_engine.address)
+    with stacks.stack(tmp_path / "lab") as made:
+        deployments.up(made)
+        with watched(made) as watch:
+            second_engine.stop()
+            status = watch.names("engine-unreachable")
+            assert status.exit_code == 4
+            code, found = told(made)
+            assert code == 4
+            assert found["engine-unreachable"].startswith("The Docker engine is not running")
+            # What needs no engine goes on.
+            assert [each.name for each in made.users.list()] == ["mlflow-console"]
+            second_engine.start()
+            watch.recovers()
+        assert told(made) == (0, {})
 
 
 def test_a_docker_context_is_followed(
