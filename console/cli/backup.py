@@ -25,8 +25,11 @@ from console.cli.context import (
     session,
     verb,
 )
-from console.core.errors import CancelledError, ConsoleError, UsageError
+from console.core import files
+from console.core.backup.snapshot import MAKING
+from console.core.errors import CancelledError, ConsoleError, DiskFullError, UsageError
 from console.core.format import plural, size
+from console.core.text import clean
 
 if TYPE_CHECKING:
     from console.core.backup.service import BackupService
@@ -40,6 +43,7 @@ FIRST = (
     "`mlflow-console backup drill` proves that it restores; `mlflow-console backup schedule 03:00` "
     "makes one every night."
 )
+UNFINISHED = "An unfinished snapshot is there; `mlflow-console backup create` goes on with it."
 
 
 @verb(app, "backup.create")
@@ -63,10 +67,12 @@ def create(
     call = session(context)
     parts = parts_of(only)
     backup = call.to_change("backup.create").backup
-    _choose(call, backup, to)
-    before = {each.id for each in backup.list()}
-    if not scheduled:
+    folder = _new_place(call, backup, to)
+    if folder is not None:
+        _choose(call, backup, folder, parts)
+    elif not scheduled:
         _tell_needs(call, backup, parts)
+    before = backup.list()
     reason = "scheduled" if scheduled else "asked"
     options: dict[str, object] = {"parts": list(parts), "label": label, "reason": reason}
     call.work(
@@ -74,18 +80,23 @@ def create(
         "What was copied is kept; `mlflow-console backup create` goes on.",
         goes_on=True,
     )
-    made = next((each for each in backup.list() if each.id not in before), None)
+    known = {each.id for each in before}
+    made = next((each for each in backup.list() if each.id not in known), None)
     if json:
         call.output.json(made and tables.shape(made))
-    elif not before and not scheduled:
+    elif made and _whole(made) and not any(map(_whole, before)) and not scheduled:
         call.output.note(FIRST)
 
 
-def _choose(call: Session, backup: BackupService, to: str) -> None:
-    """Have a place: the one that is given, the one that there is, or the one that is typed."""
-    if to:
-        _use(call, backup, to)
-    elif not backup.chosen:
+def _whole(snapshot: Snapshot) -> bool:
+    return snapshot.manifest is not None and snapshot.manifest.complete
+
+
+def _new_place(call: Session, backup: BackupService, to: str) -> Path | None:
+    """The folder that is given or, where there is no place yet, typed; None for the present one."""
+    if not to:
+        if backup.chosen:
+            return None
         if not on_terminal():
             raise UsageError(
                 "There is no place for snapshots yet",
@@ -95,20 +106,41 @@ def _choose(call: Session, backup: BackupService, to: str) -> None:
             "Where shall the snapshots be? A folder on another disk outlives this one's; it is "
             "made when it is not there."
         )
-        typed = call.output.ask("Folder:")
-        if not typed:
+        to = call.output.ask("Folder:")
+        if not to:
             raise CancelledError("Nothing was changed")
-        _use(call, backup, typed)
+    folder = Path(os.path.normpath(absolute(to)))
+    return None if _is_chosen(backup, folder) else folder
 
 
-def _use(call: Session, backup: BackupService, typed: str) -> None:
-    folder = Path(os.path.normpath(absolute(typed)))
-    if backup.chosen and backup.place.path == folder:
-        return
+def _is_chosen(backup: BackupService, folder: Path) -> bool:
+    """Whether it is the place already, or would be if its disk were mounted."""
+    if not backup.chosen or backup.place.path != folder:
+        return False
+    with files.explained(folder):
+        if not folder.exists():
+            return True
+    try:
+        backup.place.require()
+    except ConsoleError:
+        return False  # emptied, or another disk: it is asked for all the same
+    return True
+
+
+def _choose(call: Session, backup: BackupService, folder: Path, parts: Sequence[Part]) -> None:
+    """Make a folder the place, if there is room in it."""
+    from console.core.backup import choosing  # noqa: PLC0415  # every command waits for it
+
     old = backup.place.path if backup.chosen else None
-    backup.choose(folder)
+    try:
+        with choosing.tried(backup.deployment, folder):
+            _tell_needs(call, backup, parts)
+    except DiskFullError as error:
+        raise DiskFullError(
+            f"{error.message}; the place of the snapshots was not changed", error.hint
+        ) from error
     call.output.note(f"Snapshots go to {folder}.")
-    if old is not None:
+    if old not in (None, folder):
         call.output.note(f"Those in {old} stay there and are no longer listed or pruned.")
 
 
@@ -143,6 +175,10 @@ def list_(context: typer.Context, json: Json = False, jsonl: JsonLines = False) 
         call, snapshots,
         f"There is no snapshot yet: `mlflow-console backup create{place}` makes one.",
     )  # fmt: skip
+    if backup.chosen and (backup.place.path / MAKING).is_dir():
+        holder = backup.holder()
+        if holder is None or holder.alive is False:
+            call.output.note(UNFINISHED)
     going_on = backup.current()
     if going_on is not None:
         call.output.note(f"{going_on.by} has begun `{going_on.words}`, and it goes on.")
@@ -158,11 +194,12 @@ def show(
         bool, typer.Option("--experiments", help="The experiments in its dump instead.")
     ] = False,
     experiment: Annotated[
-        str, typer.Option(metavar="ID", help="With --runs: only of this experiment.")
+        str, typer.Option(metavar="EXPERIMENT", help="With --runs: only of this one, by its id or "
+                          "name.")
     ] = "",
     json: Json = False,
     jsonl: JsonLines = False,
-) -> None:
+) -> None:  # fmt: skip
     from console.core.backup import catalog  # noqa: PLC0415  # every command waits for it
 
     call = session(context)
@@ -197,7 +234,8 @@ def _readable(snapshot: Snapshot) -> Path:
 def _runs(call: Session, snapshot: Snapshot, experiment: str, json: bool, jsonl: bool) -> None:
     from console.core.backup import catalog  # noqa: PLC0415  # as above
 
-    there = catalog.runs(_readable(snapshot), experiment or None)
+    folder = _readable(snapshot)
+    there = catalog.runs(folder, _experiment_id(folder, experiment) if experiment else None)
     if json or jsonl:
         call.listing(
             map(tables.run_shape, there), tables.RUNS, lambda _: [], empty="", json=json,
@@ -206,6 +244,23 @@ def _runs(call: Session, snapshot: Snapshot, experiment: str, json: bool, jsonl:
         return
     call.output.table(
         tables.RUNS, there, functools.partial(tables.run_row, call), "There are no runs in it."
+    )
+
+
+def _experiment_id(folder: Path, wanted: str) -> str:
+    """The id of an experiment in the dump, by its id, else its name."""
+    from console.core.backup import catalog  # noqa: PLC0415  # as above
+
+    there = catalog.experiments(folder)
+    for each in there:
+        if each.experiment_id == wanted:
+            return wanted
+    for each in there:
+        if each.name == wanted:
+            return each.experiment_id
+    raise UsageError(
+        f"There is no experiment {clean(wanted)} in {folder.name}",
+        "`mlflow-console backup show SNAPSHOT --experiments` shows them.",
     )
 
 

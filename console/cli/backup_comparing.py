@@ -14,7 +14,7 @@ from console.cli import backup_tables as tables
 from console.cli.backup_wanted import HELP
 from console.cli.context import Json, JsonLines, Session, session
 from console.cli.tables import LONG_NAME, Cell, Column, Marked, Tone
-from console.core.format import size
+from console.core.format import plural, size
 from console.core.text import clean
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def _summary(found: Difference) -> Iterator[str]:
             )
             if number
         ]
-        more = f"; {changes.unnamed:,} are not named below" if changes.unnamed > 0 else ""
+        unnamed = plural(changes.unnamed, "is not", "are not")
+        more = f"; {unnamed} named below" if changes.unnamed > 0 else ""
         yield f"{kind}: {', '.join(said) or 'the same'}{more}"
     if found.revision:
         yield f"schema: {clean(' → '.join(found.revision))}"
@@ -107,7 +108,9 @@ def find(
     jsonl: JsonLines = False,
 ) -> None:  # fmt: skip
     call = session(context)
-    there = call.deployment.backup.find(run)
+    backup = call.deployment.backup
+    _ = backup.place  # without one there is nothing to look through
+    there = backup.find(run)
     if json or jsonl:
         call.listing(
             map(_shape, there), HOLDINGS, lambda _: [], empty="", json=json, jsonl=jsonl

@@ -36,6 +36,7 @@ def prune(
 ) -> None:
     call = session(context)
     backup = (call.deployment if dry_run else call.to_change("backup.prune")).backup
+    place = backup.place  # without one nothing can go
     plan = backup.prune_plan()
     if json and not dry_run:
         raise UsageError("--json shows what would go", "Give --dry-run as well.")
@@ -48,7 +49,7 @@ def prune(
         )  # fmt: skip
     if dry_run:
         return
-    begun = backup.chosen and any(backup.place.path.glob(f"{PRUNING}*"))
+    begun = any(place.path.glob(f"{PRUNING}*"))
     if not (plan.going or begun):
         call.output.note("Nothing goes: the rules keep every snapshot.")
         return
@@ -116,9 +117,9 @@ def unlock(context: typer.Context) -> None:
 
 def _timer(now: ScheduleState) -> Iterator[tuple[str, Cell]]:
     if not now.installed:
-        yield "timer", Marked("there is none; `mlflow-console backup schedule 03:00` makes one",
-                              Tone.QUIET)  # fmt: skip
-        yield "note", now.note
+        how = "" if now.note else "; `mlflow-console backup schedule 03:00` makes one"
+        yield "timer", Marked(f"there is none{how}", Tone.QUIET)
+        yield from _notes(now)
         return
     yield "timer", now.unit
     yield "when", now.at
@@ -130,4 +131,11 @@ def _timer(now: ScheduleState) -> Iterator[tuple[str, Cell]]:
         yield "last run", f"{exact(now.last_run)}  {how}".rstrip()
     if now.next_run:
         yield "next run", exact(now.next_run)
+    yield from _notes(now)
+
+
+def _notes(now: ScheduleState) -> Iterator[tuple[str, Cell]]:
     yield "note", now.note
+    if now.cron:
+        yield "instead", "cron does the same, a line for `crontab -e`:"
+        yield "", now.cron

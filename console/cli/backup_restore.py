@@ -80,36 +80,28 @@ def _show(call: Session, plan: RestorePlan, json: bool) -> None:
         return
     for line in plan.lines:
         call.output.line(clean(line, 1_000))
-    call.output.line(_room(plan))
+    for line in _room(plan):
+        call.output.line(line)
     for warning in plan.warnings:
         call.output.warn(warning)
 
 
-def _room(plan: RestorePlan) -> str:
-    return (
+def _room(plan: RestorePlan) -> list[str]:
+    if not plan.needed_bytes:  # a safety snapshot is there
+        return []
+    return [
         f"the safety snapshot needs at most {size(plan.needed_bytes)}, "
         f"{size(plan.free_bytes)} are free"
-    )
+    ]
 
 
 def _back(call: Session, wanted: str, parts: tuple[Part, ...] | None) -> None:
     """Into the deployment that is there, after a look at what would change and who is at work."""
-    from console.core.backup.restoring import restore_journal  # noqa: PLC0415  # as above
-
-    deployment = call.to_change("backup.restore")
-    backup = deployment.backup
-    begun = restore_journal.read(deployment.paths)
-    if begun is None:
-        options = _agreed(call, backup, wanted, parts)
-    else:
-        name = Path(begun.snapshot).name
-        if wanted == begun.snapshot or name.startswith(wanted):  # else the core says what is meant
-            goes = "what was there before is being brought back" if begun.back else "it goes on"
-            call.output.note(f"Restoring {name} was begun by {begun.by} and broke off: {goes}.")
-        options = {"wanted": wanted, "parts": list(parts) if parts else None}
+    backup = call.to_change("backup.restore").backup
+    options = _agreed(call, backup, wanted, parts)
     call.work(
         functools.partial(backup.perform, "backup.restore", options),
-        "The same command goes on with it.",
+        "Everything is as it was before.",
         goes_on=True,
     )
 
@@ -121,7 +113,7 @@ def _agreed(
     plan = backup.restore_plan(wanted, parts)
     for warning in plan.warnings:
         call.output.warn(warning)
-    going = [*plan.lines, _room(plan), *call.deployment.stack.at_work()]
+    going = [*plan.lines, *_room(plan), *call.deployment.stack.at_work()]
     call.confirm(SPEC, going, f"Interrupt the service and restore {plan.snapshot.id}?")
     # By its folder: what "latest" means is another one after the safety snapshot.
     return {"wanted": str(plan.snapshot.path), "parts": list(plan.parts)}

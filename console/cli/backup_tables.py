@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -22,12 +22,14 @@ from console.core.backup.snapshot import (
 from console.core.format import count, elapsed, exact, plural, size
 from console.core.text import clean
 
-WIDE = 92
-AGE = Column("AGE", right=True)
+T = TypeVar("T")
+
+WIDE, WIDE_WITH_LABELS = 92, 102
 SNAPSHOTS = (
-    Column("SNAPSHOT", keep=True), Column("SIZE", right=True), Column("NEW", right=True),
+    Column("SNAPSHOT", keep=True), Column("AGE", right=True), Column("SIZE", right=True),
+    Column("NEW", right=True),
     Column("OBJECTS", right=True), Column("RUNS", right=True), Column("VERIFIED"),
-    Column("DRILLED"), Column("STATE", most=2 * LONG_NAME),
+    Column("DRILLED"), Column("STATE"), Column("LABEL", most=LONG_NAME),
 )  # fmt: skip
 REASONS = {"asked": "by hand", "scheduled": "by the timer", "safety": "before a restore"}
 EXPERIMENTS = (
@@ -149,24 +151,39 @@ def shown(path: str) -> str:
 
 def show(call: Session, snapshots: Sequence[Snapshot], empty: str) -> None:
     """Write the list for people."""
-    width = call.output.columns()
-    aged = width is None or width >= WIDE
+    left_out = _left_out(call.output.columns(), snapshots)
+
+    def shown_of(cells: Sequence[T]) -> list[T]:
+        return [cell for cell, column in zip(cells, SNAPSHOTS, strict=True)
+                if column.title not in left_out]  # fmt: skip
+
     call.output.table(
-        (SNAPSHOTS[0], AGE, *SNAPSHOTS[1:]) if aged else SNAPSHOTS, snapshots,
-        lambda each: _row(call, each, aged), empty,
-    )  # fmt: skip
+        shown_of(SNAPSHOTS), snapshots, lambda each: shown_of(_row(call, each)), empty
+    )
+    for each in snapshots:
+        if each.problem:
+            call.output.warn(each.problem)
 
 
-def _row(call: Session, snapshot: Snapshot, aged: bool) -> list[Cell]:
+def _left_out(width: int | None, snapshots: Sequence[Snapshot]) -> set[str]:
+    """The columns that there is nothing for, or no room."""
+    labelled = any(each.manifest and each.manifest.label for each in snapshots)
+    narrow = width is not None and width < (WIDE_WITH_LABELS if labelled else WIDE)
+    if labelled:
+        return {"AGE", "NEW"} if narrow else set()
+    return {"AGE", "LABEL"} if narrow else {"LABEL"}
+
+
+def _row(call: Session, snapshot: Snapshot) -> list[Cell]:
     found, manifest = snapshot.state, snapshot.manifest
-    age = [elapsed(manifest.created_at if manifest else None)] if aged else []
     if manifest is None:
-        return [snapshot.id, *age, *["-"] * 6, state_cell(snapshot)]
+        return [snapshot.id, *["-"] * 7, state_cell(snapshot), ""]
     return [
-        snapshot.id, *age, size(manifest.bytes), size(manifest.new_bytes),
+        snapshot.id, elapsed(manifest.created_at), size(manifest.bytes), size(manifest.new_bytes),
         count(manifest.artifacts.objects if manifest.artifacts else None),
         count(manifest.database.runs if manifest.database else None),
         call.output.time(found.verified_at), _drilled(call, snapshot), state_cell(snapshot),
+        manifest.label,
     ]  # fmt: skip
 
 
@@ -180,7 +197,7 @@ def state_cell(snapshot: Snapshot) -> Cell:
     """How a snapshot is, and what makes it a special one."""
     state, manifest = state_of(snapshot), snapshot.manifest
     if manifest is None or state == "unreadable":
-        return Marked(f"unreadable: {snapshot.problem}", Tone.BAD)
+        return Marked("unreadable", Tone.BAD)
     if state == "broken":
         words = f"broken: {plural(snapshot.state.broken_count, 'file')}"
         tone = Tone.BAD
@@ -188,7 +205,6 @@ def state_cell(snapshot: Snapshot) -> Cell:
         words, tone = "ok", Tone.GOOD if manifest.complete else Tone.WARN
     named = [f"only {', '.join(manifest.parts)}"] if not manifest.complete else []
     named += ["before a restore"] if manifest.reason == "safety" else []
-    named += [manifest.label] if manifest.label else []
     return Marked(", ".join([words, *named]), tone)
 
 

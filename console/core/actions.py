@@ -91,7 +91,8 @@ class Action(msgspec.Struct, frozen=True):
     @property
     def words(self) -> str:
         """What is done to whom, as its command is typed: "restart tracking"."""
-        return " ".join([self.command, *self.services])
+        wanted = Path(str(self.options.get("wanted", ""))).name
+        return " ".join([self.command, *self.services, *([clean(wanted)] if wanted else [])])
 
 
 def command(operation: str) -> str:
@@ -277,7 +278,7 @@ def _raise_how_it_ended(action: Action, now: Action | None, lost: bool) -> None:
     if lost or now is None or now.id != action.id:
         raise ConsoleError(
             f"{action.command} broke off: its process was killed",
-            f"`mlflow-console {action.command}` goes on where it stopped.",
+            f"`mlflow-console {action.words}` goes on where it stopped.",
         )
     if now.outcome == "cancelled":
         raise CancelledError(now.error, now.hint)

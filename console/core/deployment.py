@@ -134,6 +134,11 @@ class Deployment:
         loaded = settings.load(path, Settings)
         return cls(directory, loaded, read_only_reason(read_only, loaded, path))
 
+    def look_again(self) -> None:
+        """Take in what was written into console.toml since; a file that makes no sense is not."""
+        with contextlib.suppress(ConsoleError):
+            self.settings = settings.load(self.paths.settings, Settings)
+
     @property
     def name(self) -> str:
         return self.settings.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from console.cli.backup_comparing import _summary
 from console.core import systemd
+from console.core.backup.compare import Changes, Difference
 from console.core.backup.create import Needs
 from console.core.backup.restoring import restore_journal
 from console.core.backup.restoring.restore_journal import Journal
@@ -126,6 +129,10 @@ def test_a_part_is_marked_as_one(program: Cli, cli: Cli, place: Path) -> None:
     assert (made["complete"], made["parts"]) == (False, ["database", "users"])
     assert made["artifacts"] is None
     assert "only database, users" in cli("backup", "list").out
+    assert "backup drill` proves" not in result.err  # a drill refuses what is not complete
+    result = program("backup", "create")
+    assert "backup drill` proves that it restores" in result.err
+    assert "backup drill` proves" not in program("backup", "create").err
     result = program("backup", "create", "--only", "database,nonsense")
     assert result.code == 2
     assert "nonsense is no part of a snapshot" in result.err
@@ -160,9 +167,70 @@ def test_what_cannot_fit_is_not_begun(
     assert "It needs at most 1000 PB, 1.0 GB are free: 3 artifacts of 70 B" in result.err
     assert "Warning: It is the same disk as [the] database" in result.err
     assert "has too little room for it: it needs at most 1000 PB" in result.err
-    assert not (place / ".making").exists()
-    (place / ".making").mkdir()  # what is there already is not counted
-    assert cli("backup", "create").code == 0
+    assert not place.exists()
+    (place / ".making").mkdir(parents=True)  # what is there already is not counted
+    (place / "place.json").write_bytes(marker_of(cli, place))
+    assert cli("backup", "create", "--to", str(place)).code == 0
+
+
+def marker_of(cli: Cli, place: Path) -> bytes:
+    """What place.json says of a place of the same deployment."""
+    other = place.with_name("for-its-marker")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BackupService, "needs", lambda *_: Needs(1, 2, 3, 70, 70))
+        assert cli("backup", "create", "--to", str(other), "--only", "users").code == 0
+    return (other / "place.json").read_bytes()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_place_without_room_is_not_chosen(
+    cli: Cli, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    settings = deployment.paths.settings
+    needs = Needs(10**18, 10**9, 3, 70, 70)
+    tiny, good = tmp_path / "tiny", tmp_path / "good"
+    if there:
+        tiny.mkdir()
+    before = settings.read_bytes()
+    for _ in ("without a place", "with one"):
+        with monkeypatch.context() as patch:
+            patch.setattr(BackupService, "needs", lambda *_: needs)
+            result = cli("backup", "create", "--to", str(tiny))
+        assert result.code == 1
+        assert "nothing was begun; the place of the snapshots was not changed" in result.err
+        assert "Snapshots go to" not in result.err
+        assert settings.read_bytes() == before
+        assert tiny.exists() is there
+        assert not (there and list(tiny.iterdir()))
+        assert cli("backup", "create", "--to", str(good)).code == 0
+        assert Path(listed(cli)[0]["path"]).parent == good
+        before = settings.read_bytes()
+
+
+def test_the_same_place_emptied(cli: Cli, snapshot: str, place: Path) -> None:
+    shutil.rmtree(place)
+    result = cli("backup", "create", "--to", str(place))  # its disk is not mounted
+    assert (result.code, place.exists()) == (1, False)
+    assert "is not there" in result.err
+    place.mkdir()
+    result = cli("backup", "create")
+    assert result.code == 1
+    assert "its place.json is missing" in result.err
+    result = cli("backup", "create", "--to", str(place))
+    assert result.code == 0, result.err
+    assert "stay there" not in result.err
+    assert len(listed(cli)) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["find", "abc"], ["find", "abc", "--json"], ["prune"], ["prune", "--dry-run"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_without_a_place_nothing_is_known(cli: Cli, arguments: list[str]) -> None:
+    result = cli("backup", *arguments)
+    assert (result.code, result.out) == (1, "")
+    assert "No place was chosen for the snapshots of" in result.err
+    assert "--to DIR" in result.err
 
 
 def test_another_place(program: Cli, cli: Cli, snapshot: str, tmp_path: Path) -> None:
@@ -218,6 +286,41 @@ def test_the_list(cli: Cli, snapshot: str) -> None:
     assert row.split()[-5:] == ["3", "2", "-", "-", "ok"]
 
 
+def test_labels_have_a_column(
+    cli: Cli, program: Cli, snapshot: str, terminal: Callable[..., Terminal],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    assert program("backup", "create", "--label", "before the move").code == 0
+    head, newest, oldest = cli("backup", "list").out.splitlines()
+    assert head.split()[-2:] == ["STATE", "LABEL"]
+    at = head.index("LABEL")
+    assert (newest[at:], oldest[at:]) == ("before the move", "")
+    assert newest[:at].split()[-1] == "ok"
+    facts = cli("backup", "show", "before the move").out
+    assert "state      ok\n" in facts
+    assert "label      before the move\n" in facts
+    monkeypatch.setenv("COLUMNS", "80")
+    there = terminal("backup", "list")
+    assert there.close() == 0
+    plain = re.sub(r"\x1b\[\d+m", "", there.seen)
+    assert "STATE  LABEL" in plain
+    assert max(map(len, plain.splitlines())) <= 80
+
+
+def test_an_unfinished_one_is_told(
+    cli: Cli, snapshot: str, place: Path, deployment: Deployment
+) -> None:
+    said = "An unfinished snapshot is there; `mlflow-console backup create` goes on with it."
+    assert said not in cli("backup", "list").err
+    (place / ".making").mkdir()
+    result = cli("backup", "list")
+    assert (result.code, said in result.err) == (0, True)
+    with deployment_again(deployment).backup.place.lock.holding("a backup"):
+        assert said not in cli("backup", "list").err
+    assert cli("backup", "create").code == 0
+    assert said not in cli("backup", "list").err
+
+
 def test_one_snapshot(cli: Cli, snapshot: str, deployment: Deployment) -> None:
     out = cli("backup", "show", "latest").out
     assert f"folder     {deployment.settings.backup.place or ''}" in out or "folder" in out
@@ -248,6 +351,11 @@ def test_what_is_in_it(cli: Cli, snapshot: str) -> None:
     assert "\u202e" not in raw
     one = cli("backup", "show", snapshot, "--runs", "--experiment", "2", "--jsonl").out
     assert json.loads(one)["run_id"] == "b1"
+    assert cli("backup", "show", snapshot, "--runs", "--experiment", "beta", "--jsonl").out == one
+    result = cli("backup", "show", snapshot, "--runs", "--experiment", "gamma\x1b[2J")
+    assert (result.code, result.out) == (2, "")
+    assert f"There is no experiment gamma in {snapshot}" in result.err
+    assert "--experiments` shows them" in result.err
 
 
 @pytest.mark.parametrize(
@@ -324,6 +432,13 @@ def test_what_changed(program: Cli, cli: Cli, snapshot: str, deployment: Deploym
     assert (found["older"], found["artifacts"]["went"]) == (snapshot, 1)
 
 
+def test_what_is_not_named_is_counted() -> None:
+    both = Difference(older="a", newer="b", runs=Changes(came=1), users=Changes(went=1_200))
+    assert list(_summary(both))[:2] == [
+        "runs: 1 came; 1 is not named below", "users: 1,200 went; 1,200 are not named below",
+    ]  # fmt: skip
+
+
 # Proof
 
 
@@ -338,6 +453,8 @@ def test_verify(program: Cli, cli: Cli, snapshot: str, place: Path) -> None:
     result = program("backup", "verify", "all", "--json")
     assert result.code == 1
     assert f"{snapshot}: {name} is broken" in result.err
+    assert "A snapshot that is broken stays broken" in result.err
+    assert "fetches these artifacts from the store again" in result.err
     found = {each["id"]: each for each in json.loads(result.out)}
     assert found[snapshot]["state"] == "broken"
     assert (found[snapshot]["broken"], found[snapshot]["broken_count"]) == ([name], 1)
@@ -351,9 +468,11 @@ def test_an_unreadable_one_is_listed_as_such(program: Cli, snapshot: str, place:
     assert (found["id"], found["state"]) == (snapshot, "unreadable")
     assert (found["bytes"], found["database"], found["created_at"]) == (None, None, None)
     assert found["problem"]
-    out = program("backup", "list").out
-    assert snapshot in out
-    assert "\x1b" not in out
+    result = program("backup", "list")
+    [_, row] = result.out.splitlines()
+    assert row.split() == [snapshot, *["-"] * 7, "unreadable"]
+    assert f"{snapshot}/manifest.json is not as it was written" in result.err
+    assert "\x1b" not in result.err
 
 
 # Restoring
@@ -399,19 +518,27 @@ def test_restoring_asks_in_any_case(
     assert len(listed(program)) == 1  # no safety snapshot either
 
 
-def test_one_that_broke_off_comes_first(
+def test_one_that_broke_off_is_told_of_first(
     program: Cli, snapshot: str, place: Path, deployment: Deployment
 ) -> None:
     begun = Journal(
-        snapshot=str(place / "20260101-000000"), safety="", parts=("database",), by="ada",
-        started_at=datetime(2026, 1, 2, tzinfo=UTC),
+        snapshot=str(place / "20260101-000000"), safety=str(place / "20260102-000000"),
+        parts=("database",), by="ada", started_at=datetime(2026, 1, 2, tzinfo=UTC),
+        done="database",
     )  # fmt: skip
     restore_journal.write(deployment.paths, begun)
-    result = program("backup", "restore", snapshot, "--yes")
+    off = "restoring 20260101-000000 was begun by ada at 2026-01-02 00:00 UTC and broke off"
+    result = program("backup", "restore", snapshot, "--dry-run")
+    assert result.code == 0
+    assert f"{off} in the middle: this one comes back instead" in result.err
+    assert "20260102-000000 is what was there before" in result.out
+    result = program("backup", "restore", snapshot)  # nobody agrees
+    assert result.code == 2
+    result = program("backup", "create")
     assert result.code == 1
-    assert "was begun by ada" in result.err
+    assert "what is there now is half of it" in result.err
     assert "`mlflow-console backup restore 20260101-000000` goes on with it" in result.err
-    assert "broke off: it goes on" not in result.err
+    assert "restore 20260102-000000` brings back what was there before" in result.err
 
 
 def test_a_new_deployment_needs_none(
@@ -472,7 +599,10 @@ def test_the_schedule_where_no_systemd_runs(
     monkeypatch.setattr(systemd.Timer, "booted", False)
     result = cli("backup", "schedule")
     assert result.code == 0
-    assert "there is none" in result.out
+    assert "there is none\n" in result.out  # and nobody can make one
+    assert "systemd does not run this machine" in result.out
+    assert "0 3 * * * " in result.out
+    assert f"--deployment {deployment.directory} backup create --scheduled --quiet" in result.out
     assert json.loads(cli("backup", "schedule", "--json").out)["installed"] is False
     result = cli("backup", "schedule", "3:07")
     assert result.code == 1

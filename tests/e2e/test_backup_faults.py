@@ -20,11 +20,14 @@ import time_machine
 
 from console.core import settings
 from console.core.backup.restoring import restore_journal
+from console.core.backup.restoring.restore import STEPS
+from console.core.backup.restoring.restore_journal import Journal
 from console.core.backup.snapshot import MAKING, Snapshot
 from console.core.deployment import Deployment
 from console.core.errors import ConsoleError, DiskFullError
 from console.core.secrets import Secret
-from tests.support import deployments, machine, snapshots
+from console.core.stack.driver import Verb
+from tests.support import deployments, engine, machine, snapshots
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("backup"), pytest.mark.timeout(900)]
 
@@ -190,6 +193,75 @@ def test_restore_killed_anywhere(running: Deployment, place: Path) -> None:
         "the same command went on and ended; runs and artifacts those of the snapshot, what was "
         "there before in the safety snapshot", "",
     )  # fmt: skip
+
+
+def broken_off(deployment: Deployment, wanted: str, step: str) -> Journal:
+    """Kill a restore after one of its steps."""
+    child = worker(deployment, "backup.restore", wanted=wanted)
+    engine.wait_until(lambda: (begun := restore_journal.read(deployment.paths)) and (
+        STEPS.index(begun.done or STEPS[0]) >= STEPS.index(step)), 120, step)  # fmt: skip
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    begun = restore_journal.read(deployment.paths)
+    assert begun is not None
+    return begun
+
+
+def must_take_runs(deployment: Deployment, name: str) -> str:
+    """Log a run, by MLflow's client and for good: the file that is read is the one written to."""
+    with snapshots.client(deployment, ALICE) as client:
+        experiment = client.get_experiment_by_name("faults").experiment_id
+        run_id = str(client.create_run(experiment, run_name=name).info.run_id)
+    assert run_id in {row.run_id for row in deployment.database.runs()}
+    return run_id
+
+
+def test_a_restore_that_broke_off_lets_nobody_in_until_its_end(
+    running: Deployment, place: Path
+) -> None:
+    """Neither `up` nor a snapshot takes what is half of both for whole; going on shuts it again."""
+    then = snapshots.make(running)
+    late = must_take_runs(running, "late")
+    begun = broken_off(running, then.id, "database")
+    status = running.stack.status()
+    assert [each.id for each in status.findings][:2] == ["restore-interrupted", "stopped"]
+    assert (status.at_rest, status.findings[1].fix) == (False, "")
+    for verb in ("stack.up", "stack.start", "stack.restart"):
+        with pytest.raises(ConsoleError, match="broke off in the middle") as error:
+            for _ in running.stack.perform(verb, (), threading.Event()):
+                pass
+    with pytest.raises(ConsoleError, match="broke off in the middle"):
+        snapshots.make(running)
+    assert len(running.backup.list()) == 2
+    # Past the console somebody starts it all the same.
+    for _ in running.driver.act(Verb.UP, (), threading.Event()):
+        pass
+    plan = running.backup.restore_plan(then.id)
+    assert plan.warnings[0].endswith("broke off in the middle: it goes on")
+    snapshots.perform(running, "backup.restore", wanted=then.id)
+    assert late not in {row.run_id for row in running.database.runs()}
+    must_take_runs(running, "after it")
+    snapshots.tell("server started after a restore was killed", "refused until it is at its end",
+                   error.value)  # fmt: skip
+    assert begun.safety
+
+
+def test_a_restore_that_broke_off_is_given_up_for_another_snapshot(
+    running: Deployment, place: Path
+) -> None:
+    """What was there before comes back from the safety snapshot, and that is the end of it."""
+    then = snapshots.make(running)
+    late = must_take_runs(running, "late")
+    begun = broken_off(running, then.id, "database")
+    safety = Path(begun.safety).name
+    plan = running.backup.restore_plan(safety)
+    assert plan.warnings[0].endswith("broke off in the middle: this one comes back instead")
+    said = snapshots.perform(running, "backup.restore", wanted=safety)
+    assert said[-1] == f"{safety} is back"
+    assert restore_journal.read(running.paths) is None
+    assert late in {row.run_id for row in running.database.runs()}
+    assert [each.id for each in running.backup.list()] == [safety, then.id]
+    must_take_runs(running, "after it")
 
 
 def flip(path: Path) -> None:

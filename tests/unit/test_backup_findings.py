@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from console.core.actions import Action
 from console.core.backup import findings, lookout, schedule
 from console.core.backup.lock import Lock
 from console.core.backup.place import MARKER, Marker
+from console.core.backup.records import save_state
 from console.core.backup.restoring.restore_journal import Journal, write
 from console.core.backup.snapshot import PARTS, State
 from console.core.deployment import Deployment
@@ -194,6 +196,29 @@ def test_an_older_one_is_broken(deployment: Deployment) -> None:
     snapshot(place, manifest(2, ago(hours=2)), State(drilled_at=NOW))
     said = found(deployment)["backup-broken"]
     assert (said.severity, said.detail) == (Severity.WARNING, "1 broken file")
+    assert said.fix == "mlflow-console backup create, then mlflow-console backup verify"
+
+
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_it_is_history_when_a_newer_one_was_verified(
+    deployment: Deployment, unreadable: bool
+) -> None:
+    place = deployment.backup.place.path
+    bad = State(broken=("a",), broken_count=1)
+    made = snapshot(place, manifest(1, ago(hours=5), label="v1"), bad)
+    if unreadable:
+        (made.path / "manifest.json").write_bytes(b"{")
+    good = State(verified_at=NOW, drilled_at=NOW)
+    snapshot(place, manifest(2, ago(hours=4), parts=["users"]), good)
+    snapshot(place, manifest(3, ago(hours=3)), State(drilled_at=NOW))
+    assert list(found(deployment)) == ["backup-broken"]  # not all of it, or not verified
+    whole = snapshot(place, manifest(4, ago(hours=2)), good)
+    assert found(deployment) == {}
+    newer = snapshot(place, manifest(5, ago(hours=1)), bad)
+    assert found(deployment)["backup-broken"].title.endswith(newer.id)
+    shutil.rmtree(newer.path)
+    save_state(whole.path, State(verified_at=NOW, drilled_at=NOW, broken=("a",), broken_count=1))
+    assert list(found(deployment)) == ["backup-broken"]
 
 
 @pytest.mark.parametrize("how", ["files", "manifest"])
@@ -287,10 +312,15 @@ def test_a_restore_that_broke_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ))  # fmt: skip
     said = found(deployment)["restore-interrupted"]
     assert said.severity is Severity.ERROR
-    assert "backup restore" in said.fix
+    assert said.title == (
+        f"Restoring 20260301-080000 was begun by ada at {NOW:%Y-%m-%d %H:%M} UTC and broke off in "
+        "the middle"
+    )
+    assert said.fix == "mlflow-console backup restore 20260301-080000 goes on with it"
     action = Action("1", "backup.restore", (), "ada", 1, 1.0, NOW)
     monkeypatch.setattr(actions, "current", lambda *_: action)
-    assert found(deployment) == {}
+    [going_on] = found(deployment).values()
+    assert (going_on.id, going_on.fix) == ("restoring", "wait for it")
     monkeypatch.undo()
     (deployment.paths.run / "restore.json").write_bytes(b"{")
     assert found(deployment)["restore-interrupted"].severity is Severity.ERROR

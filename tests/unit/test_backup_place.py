@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -14,13 +15,14 @@ import msgspec
 import pytest
 
 from console.core import files, machine, settings
-from console.core.backup import disk, place
+from console.core.backup import belongings, choosing, disk, place
 from console.core.backup.place import MARKER, Place
-from console.core.backup.snapshot import State
+from console.core.backup.snapshot import PARTS, State
 from console.core.deployment import Deployment
 from console.core.errors import AccessError, ConsoleError, NotOursError, SettingsError, UsageError
 from console.core.settings import Settings
 from console.core.stack.driver import Room
+from tests.support import machine as machines
 from tests.support import places
 from tests.support.places import BEGAN, manifest, snapshot
 
@@ -86,8 +88,9 @@ def test_an_empty_disk_can_be_chosen(deployment: Deployment, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("folder", "why"),
-    [("lab", "is the deployment itself"), ("lab/data/snapshots", "own folder data"),
-     ("lab/run", "own folder run"), ("link/data", "own folder data"), ("other", "is a deployment"),
+    [("lab", "is the deployment itself"), ("lab/data/snapshots", "own folder"),
+     ("lab/run", "own folder"), ("lab/backups", "own folder"), ("link/data", "own folder"),
+     ("other", "is a deployment"),
      ("full", "is not empty: it holds thing"), ("missing/there", "missing does not exist"),
      ("full/thing", "is no folder"), ("foreign", "holds the snapshots of else in /srv on far"),
      ("foreign/inner", "inside a place of snapshots")],
@@ -107,6 +110,57 @@ def test_what_cannot_be_a_place(
         deployment.backup.choose(tmp_path / folder)
     assert deployment.paths.settings.read_bytes() == before
     assert not deployment.backup.chosen
+
+
+def test_a_folder_that_is_not_for_this_account(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = deployment.paths.settings.read_bytes()  # and imports what that account may not read
+    with machines.common_folder() as folder:
+        folder.chmod(0o777)
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+        (folder / "closed").mkdir(mode=0o700)
+
+        def choose() -> None:
+            theirs = places.bare(folder / "lab")
+            with choosing.tried(theirs, folder / "closed" / "sub"):
+                pass
+
+        with pytest.raises(AccessError, match=r"This account may not use .*/closed/sub"):
+            machines.as_nobody(choose)
+    assert deployment.paths.settings.read_bytes() == text
+
+
+class _StopError(Exception):
+    """What a test fails with."""
+
+
+def test_what_was_tried_in_vain_leaves_nothing(
+    deployment: Deployment, chosen: Path, tmp_path: Path
+) -> None:
+    before, marker = deployment.paths.settings.read_bytes(), (chosen / MARKER).read_bytes()
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "new", chosen):
+        with contextlib.suppress(_StopError), choosing.tried(deployment, folder):
+            assert deployment.backup.place.path == folder
+            raise _StopError
+        assert deployment.backup.place.path == chosen
+        assert deployment.paths.settings.read_bytes() == before
+    assert not list((tmp_path / "empty").iterdir())
+    assert not (tmp_path / "new").exists()
+    assert (chosen / MARKER).read_bytes() == marker
+    with choosing.tried(deployment, tmp_path / "new"):
+        pass
+    assert deployment.backup.place.path == tmp_path / "new"
+
+
+def test_no_place_goes_into_a_snapshot(deployment: Deployment, chosen: Path) -> None:
+    old = deployment.directory / "backups" / "old"
+    old.mkdir(parents=True)
+    (old / MARKER).write_bytes((chosen / MARKER).read_bytes())
+    snapshot(old, manifest(1))
+    (old.parent / "notes").touch()
+    assert set(belongings.names(deployment, PARTS)) == {"console.toml", "backups/notes"}
 
 
 @pytest.mark.parametrize("folder", ["snapshots", "./snapshots"])
@@ -353,12 +407,29 @@ def test_the_newest_of_a_part(deployment: Deployment, chosen: Path) -> None:
 def test_labels(deployment: Deployment, chosen: Path, label: str) -> None:
     deployment.backup.place.refuse_label(label)
     snapshot(chosen, manifest(1, label=label))
-    with pytest.raises(UsageError, match="already"):
+    with pytest.raises(UsageError, match=f'has the label "{label}" already'):
         deployment.backup.place.refuse_label(label)
 
 
 @pytest.mark.parametrize(
-    "label", ["latest", "all", "", "a/b", "-x", ".x", "a\nb", "x" * 101, "20260301-080000", " a"]
+    "label",
+    [
+        "latest",
+        "all",
+        "",
+        "a/b",
+        "-x",
+        ".x",
+        "a\nb",
+        "x" * 101,
+        "20260301-080000",
+        " a",
+        "2026",
+        "20260301",
+        "20260301-",
+        "20260301-08",
+        "1",
+    ],
 )
 def test_what_cannot_be_a_label(deployment: Deployment, chosen: Path, label: str) -> None:
     with pytest.raises(UsageError, match="cannot be a label"):

@@ -89,12 +89,12 @@ def test_the_reasons_are_said() -> None:
     every[1] = msgspec.structs.replace(every[1], state=State(verified_at=BEGAN))
     said = reasons(decide(ONE, every))
     assert said == {
-        every[0].id: "one of the last 1",
+        every[0].id: "the last one",
         every[1].id: "the last one that was verified",
         every[2].id: "pinned as v1",
     }
     said = reasons(decide(BackupSettings(keep_last=1, keep_daily=1), every))
-    assert said[every[0].id].startswith("one of the last 1; of the day 2026-03-03; of the week")
+    assert said[every[0].id].startswith("the last one; of the day 2026-03-03; of the week")
 
 
 # What is doubtful
@@ -117,6 +117,18 @@ def test_it_is_compared_with_the_best_of_the_last_ones() -> None:
     assert "shrank to 10 runs from 100 runs" in retention.doubt(small[0], [*small[1:], *big])
     many = several(range(1, 2 + retention.LOOKED_BACK), runs=10)
     assert retention.doubt(many[0], [*many[1:], *big]) == ""  # it has been so for long
+
+
+def test_what_undoes_a_restore_stays_for_a_week() -> None:
+    every = several([0, 1, 2, 3, 4])
+    safety = every[3] = changed(every[3], reason="safety")
+    made = safety.manifest.created_at if safety.manifest else BEGAN
+    week = timedelta(days=retention.SAFETY_DAYS)
+    plan = decide(ONE, every, now=made + week - timedelta(minutes=1))
+    assert ids(plan.staying) == [every[0].id, safety.id]
+    assert reasons(plan)[safety.id] == "it undoes a restore: kept for 7 days"
+    plan = decide(ONE, every, now=made + week)
+    assert ids(plan.staying) == [every[0].id]
 
 
 def test_an_incomplete_one_displaces_nothing() -> None:

@@ -131,6 +131,7 @@ def test_a_line_for_cron_where_there_is_no_systemd(
     now = deployment.backup.scheduled()
     assert (now.installed, now.at) == (False, "")
     assert "systemd does not run" in now.note
+    assert shlex.split(now.cron)[:6] == ["0", "3", "*", "*", "*", str(installed)]
     assert not deployment.backup.schedule("").installed
 
 
@@ -173,7 +174,7 @@ def test_written_shown_changed_and_removed(
     assert (now.at, now.longest_seconds, now.installed, now.active, now.enabled) == (
         "03:00", 86_400, True, True, True,
     )  # fmt: skip
-    assert now.unit == "mlflow-console-backup@lab.timer"
+    assert (now.unit, now.cron) == ("mlflow-console-backup@lab.timer", "")
     assert now.next_run is not None
     assert now.next_run.isoformat() == "2026-11-26T03:02:11+00:00"
     assert now.last_run is not None

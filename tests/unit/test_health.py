@@ -118,7 +118,7 @@ def test_a_server_that_is_being_restored_says_so_and_not_a_status(deployment: De
         api, [finding] = check(deployment, url)
     assert (api.ok, api.http_status, finding.id) == (False, 503, "maintenance")
     assert finding.title.startswith("The proxy turns everybody away: the server is being restored")
-    assert "mlflow-console backup restore goes on" in finding.fix
+    assert finding.fix.startswith("wait for it; without the file htpasswd/.maintenance")
     assert finding.detail == "This server is being restored"
 
 

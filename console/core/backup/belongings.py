@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.core import files
+from console.core.backup.place import MARKER
 from console.core.backup.snapshot import DEPLOYMENT, Manifest, Part
 
 if TYPE_CHECKING:
@@ -31,16 +32,17 @@ def names(deployment: Deployment, parts: Collection[Part]) -> Iterator[str]:
     """The files that belong to these parts, relative to the deployment's folder.
 
     Left out is what the drivers name (`Driver.data_folders`): it is in the dump and the artifacts,
-    or is made anew. A link counts as the file that it leads to; one that leads nowhere is left out.
+    or is made anew; and every place of snapshots, which would be copied into each new one. A link
+    counts as the file that it leads to; one that leads nowhere is left out.
     """
     root = deployment.directory
     left_out = {root / name for name in PASSING} | set(deployment.driver.data_folders())
-    place = deployment.settings.backup.place
-    if place:
-        left_out.add(Path(place))
     for folder, folders, found in os.walk(root):
         here = Path(folder)
-        folders[:] = sorted(name for name in folders if here / name not in left_out)
+        folders[:] = sorted(
+            name for name in folders
+            if here / name not in left_out and not os.path.isfile(here / name / MARKER)
+        )  # fmt: skip
         for name in sorted(found):
             path = here / name
             part: Part = "users" if _is_users(path.relative_to(root)) else "settings"

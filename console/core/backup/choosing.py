@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,10 +28,6 @@ if TYPE_CHECKING:
 
 # What an empty disk holds, and what of ours is nobody's.
 EMPTY = ("lost+found", FILE, GUARD)
-# What in a deployment's folder is for something else.
-OURS = (
-    "data", "server", "run", "secrets", "htpasswd", "logs", "certs", "mlflow", "mysql", "nginx",
-)  # fmt: skip
 
 
 def choose(deployment: Deployment, folder: Path) -> None:
@@ -64,6 +62,39 @@ def choose(deployment: Deployment, folder: Path) -> None:
             _remove_when_empty(folder)
         raise
     deployment.settings = loaded
+
+
+@contextlib.contextmanager
+def tried(deployment: Deployment, folder: Path) -> Iterator[None]:
+    """Make a folder the place; when the block fails, the place is what it was before.
+
+    Raises:
+        ConsoleError: As `choose`.
+    """
+    before = deployment.settings.backup.place
+    with files.explained(folder):
+        made = not folder.exists()
+    marker = None if made else read_marker(folder)
+    choose(deployment, folder)
+    try:
+        yield
+    except BaseException:
+        _undo(deployment, folder, before, marker)
+        if made:
+            _remove_when_empty(folder)
+        raise
+
+
+def _undo(deployment: Deployment, folder: Path, before: str, marker: Marker | None) -> None:
+    path = deployment.paths.settings
+    with files.locked(deployment.paths.run / "settings.lock", "the settings"):
+        settings.edit(path, "backup", {"place": before})
+        deployment.settings = settings.load(path, Settings)
+    if marker is not None:
+        _write_marker(folder, marker)
+        return
+    with files.explained(folder):
+        (folder / MARKER).unlink(missing_ok=True)
 
 
 def _refuse(deployment: Deployment, folder: Path) -> None:
@@ -103,16 +134,14 @@ def _refuse(deployment: Deployment, folder: Path) -> None:
 
 
 def _refuse_inside(real: Path, root: Path) -> None:
-    """Keep clear of what a deployment's folder is for; a new folder in it can be the place."""
+    """Keep out of the deployment's folder: who removes that one removes what is in it."""
     if real == root:
         raise NotOursError(f"{real} is the deployment itself", "Choose a folder of its own.")
     if root in real.parents:
-        first = real.relative_to(root).parts[0]
-        if first in OURS:
-            raise NotOursError(
-                f"{real} is inside the deployment's own folder {first}",
-                "Choose a folder of its own, best on another disk.",
-            )
+        raise NotOursError(
+            f"{real} is inside the deployment's own folder, which its snapshots should outlive",
+            "Choose a folder outside of it, best on another disk.",
+        )
 
 
 def _may_take(marker: Marker, deployment: Deployment, folder: Path) -> bool:
@@ -143,6 +172,10 @@ def _mark(deployment: Deployment, folder: Path) -> None:
         machine=machine.machine_id(),
         chosen_at=datetime.now(UTC),
     )
+    _write_marker(folder, marker)
+
+
+def _write_marker(folder: Path, marker: Marker) -> None:
     said = msgspec.json.format(msgspec.json.encode(marker), indent=2) + b"\n"
     files.write_atomic(folder / MARKER, said, lenient=True)
 

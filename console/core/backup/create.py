@@ -24,6 +24,7 @@ from console.core.backup.artifacts import copying
 from console.core.backup.dumping import dumps
 from console.core.backup.place import Place
 from console.core.backup.records import save_manifest
+from console.core.backup.restoring import restore_journal
 from console.core.backup.snapshot import (
     DATABASE,
     DEPLOYMENT,
@@ -36,7 +37,7 @@ from console.core.backup.snapshot import (
     Snapshot,
 )
 from console.core.errors import CancelledError, DiskFullError, UsageError
-from console.core.format import count, plural, size
+from console.core.format import plural, size
 from console.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def run(
     cancel: threading.Event,
 ) -> Iterator[Progress]:  # fmt: skip
     """Make a snapshot; see `BackupService.create`."""
+    restore_journal.refuse_half_restored(deployment.paths)
     if reason == "scheduled":  # nobody has looked before
         yield Progress("looking what it needs")
         refuse_without_room(Place.of(deployment).path, needs(deployment, parts))
@@ -258,16 +260,21 @@ class _Making:
 def _look_after(
     deployment: Deployment, made: Manifest, cancel: threading.Event
 ) -> Iterator[Progress]:
-    """What a scheduled snapshot brings with it: fewer old ones, and now and then a drill."""
+    """What a scheduled snapshot brings with it: fewer old ones, and now and then the proof.
+
+    A drill looks at a sample of the artifacts; what of the others has rotted on the disk, and would
+    be linked into every snapshot to come, is found by reading them.
+    """
     going = [each.id for each in deployment.backup.prune_plan().going]
     if going:
         yield from deployment.backup.prune(ids=going, cancel=cancel)
-        yield Progress(f"{count(len(going))} older ones removed")
+        yield Progress(f"{plural(len(going), 'older one', 'older ones')} removed")
     days = deployment.settings.backup.drill_days
     last = max((each.state.drilled_at for each in deployment.backup.list()
                 if each.state.drilled_at), default=None)  # fmt: skip
     due = last is None or (datetime.now(UTC) - last).days >= days
     if days and due and made.complete:
+        yield from deployment.backup.verify(wanted=made.id, cancel=cancel)
         yield from deployment.backup.drill(wanted=made.id, cancel=cancel)
 
 

@@ -34,6 +34,7 @@ CLOCK_SECONDS = 300.0
 NAMED = 3
 
 CREATE = "mlflow-console backup create"
+ANEW = f"{CREATE}, then mlflow-console backup verify"
 DRILL = "mlflow-console backup drill"
 
 
@@ -126,6 +127,11 @@ def _interrupted(deployment: Deployment) -> Iterator[Finding]:
     """A restore that was begun, and that nobody does any more."""
     going_on = actions.current(deployment, "backup")
     if going_on is not None and going_on.operation == actions.RESTORE:
+        title = (
+            f"{clean(going_on.by, 60)} has begun `{going_on.words}` at "
+            f"{going_on.started_at:%H:%M} UTC: nobody is let in meanwhile"
+        )
+        yield _warning("restoring", title, fix="wait for it")
         return
     try:
         journal = restore_journal.read(deployment.paths)
@@ -133,18 +139,18 @@ def _interrupted(deployment: Deployment) -> Iterator[Finding]:
         yield Finding("restore-interrupted", Severity.ERROR, "", error.message, fix=error.hint)
         return
     if journal is not None:
-        began = f"{journal.started_at:%Y-%m-%d %H:%M} UTC"
         yield Finding(
             "restore-interrupted", Severity.ERROR, "",
-            f"A restore that {clean(journal.by, 60)} began at {began} broke off in the middle",
+            f"{journal.words[0].upper()}{journal.words[1:]}",
             f"done last: {journal.done or 'nothing'}; from {clean(journal.snapshot)}",
-            f"mlflow-console backup restore {clean(Path(journal.snapshot).name)} goes on with it",
+            journal.ways_on.replace("`", "").removesuffix("."),
         )  # fmt: skip
 
 
 def _broken(seen: _Seen) -> Iterator[Finding]:
-    """Snapshots of which something is not as it was written."""
-    broken = [each for each in seen.snapshots if each.problem or each.state.broken_count]
+    """Snapshots of which something is not as it was written, and no newer one is proven whole."""
+    since = itertools.takewhile(lambda each: not _proven(each), seen.snapshots)
+    broken = [each for each in since if each.problem or each.state.broken_count]
     if not broken:
         return
     newest = next((each for each in seen.snapshots
@@ -155,9 +161,15 @@ def _broken(seen: _Seen) -> Iterator[Finding]:
     detail = broken[0].problem or plural(broken[0].state.broken_count, "broken file")
     if newest in broken:
         title = f"The newest snapshot cannot be relied on: {newest.id}" if newest else title
-        yield Finding("backup-broken", Severity.ERROR, "", title, clean(detail), CREATE)
+        yield Finding("backup-broken", Severity.ERROR, "", title, clean(detail), ANEW)
     else:
-        yield _warning("backup-broken", title, clean(detail), f"a newer one is whole; {CREATE}")
+        yield _warning("backup-broken", title, clean(detail), ANEW)
+
+
+def _proven(snapshot: Snapshot) -> bool:
+    """Everything is in it, and every byte was read and found right: older ones are history."""
+    made, state = snapshot.manifest, snapshot.state
+    return bool(made and made.complete and state.verified_at and not state.broken_count)
 
 
 # Late, failed, small

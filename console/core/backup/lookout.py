@@ -79,6 +79,7 @@ class Lookout:
         return self._looking
 
     def _look(self) -> None:
+        self._deployment.look_again()
         try:
             known = tuple(findings.findings(self._deployment, self.rooms))
         except Exception as error:  # noqa: BLE001  # whoever asks must learn of it

@@ -37,6 +37,8 @@ MARKER = "place.json"
 HOW_TO_CHOOSE = "`mlflow-console backup create --to DIR` chooses one."
 LATEST, ALL = "latest", "all"
 _ID = re.compile(r"\d{8}-\d{6}(-\d+)?")
+# The beginning of an id, which is typed for the whole of it.
+_BEGINNING = re.compile(r"\d+|\d{8}-\d*")
 _LABEL = re.compile(r"[^\W_](?:[\w .,+@=:-]{0,98}[\w.+=])?")
 
 
@@ -103,7 +105,7 @@ class Place:
                 f"The place of the snapshots, {self.path}, is not there"
                 if not self.path.is_dir()
                 else f"{self.path} holds no snapshots any more: its {MARKER} is missing",
-                "Mount its disk, or choose another place: " + HOW_TO_CHOOSE,
+                "Mount its disk, or choose a place: " + HOW_TO_CHOOSE,
             )
         return found
 
@@ -207,15 +209,17 @@ class Place:
         Raises:
             UsageError: It cannot.
         """
-        if label in (LATEST, ALL) or _ID.match(label) or not _LABEL.fullmatch(label):
+        taken = label in (LATEST, ALL) or _ID.match(label) or _BEGINNING.fullmatch(label)
+        if taken or not _LABEL.fullmatch(label):
             raise UsageError(
-                f"{clean(label)} cannot be a label",
+                f'"{clean(label)}" cannot be a label',
                 "A label is of letters, digits and . , + @ = : - _, at most 100 of them; it begins "
-                "with a letter or a digit, and is neither a date nor latest nor all.",
+                "with a letter or a digit, and is neither a date nor digits only, neither latest "
+                "nor all.",
             )
         for each in self.snapshots():
             if each.manifest and each.manifest.label == label:
-                raise UsageError(f"{each.id} has the label {label} already", "Take another one.")
+                raise UsageError(f'{each.id} has the label "{label}" already', "Take another one.")
 
     # The disk under it
 

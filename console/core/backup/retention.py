@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LOOKED_BACK = 10
 """A snapshot is compared with the best of so many before it."""
+SAFETY_DAYS = 7
+"""What undoes a restore stays for so long."""
 MEASURE_SECONDS = 2.0
 
 
@@ -79,15 +81,19 @@ def plan(
 
 
 def decide(
-    settings: BackupSettings, snapshots: Sequence[Snapshot], needed: Collection[str] = ()
-) -> PrunePlan:
+    settings: BackupSettings, snapshots: Sequence[Snapshot], needed: Collection[str] = (),
+    now: datetime | None = None,
+) -> PrunePlan:  # fmt: skip
     """Which would go; looks at no file. Days, weeks and months are those of UTC."""
+    now = now or datetime.now(UTC)
     usable = [each for each in snapshots if each.manifest]
     doubts = {each.id: doubt(each, usable[at + 1 :]) for at, each in enumerate(usable)}
     kept = _kept(settings, usable, doubts)
     going, staying = [], []
     for each in snapshots:
         reasons = kept.get(each.id, [])
+        if _undoes(each, now):
+            reasons.append(f"it undoes a restore: kept for {SAFETY_DAYS} days")
         if each.id in needed:
             reasons.append("a restore needs it")
         if not each.manifest:
@@ -97,6 +103,14 @@ def decide(
         else:
             going.append(Fate(each, tuple(filter(None, ["no rule keeps it", doubts[each.id]]))))
     return PrunePlan(tuple(going), tuple(staying))
+
+
+def _undoes(snapshot: Snapshot, now: datetime) -> bool:
+    """A safety snapshot that somebody may still want back."""
+    made = snapshot.manifest
+    if made is None or made.reason != "safety":
+        return False
+    return now - made.created_at < timedelta(days=SAFETY_DAYS)
 
 
 def _kept(
@@ -174,8 +188,9 @@ def _by_rules(
     settings: BackupSettings, several: Sequence[Snapshot]
 ) -> Iterator[tuple[Snapshot, str]]:
     """What the settings keep of these, with why."""
-    for each in several[: settings.keep_last]:
-        yield each, f"one of the last {settings.keep_last}"
+    last = settings.keep_last
+    for each in several[:last]:
+        yield each, "the last one" if last == 1 else f"one of the last {last}"
     for most, form, words in (
         (settings.keep_daily, "%Y-%m-%d", "of the day"),
         (settings.keep_weekly, "%G-W%V", "of the week"),
@@ -206,7 +221,7 @@ def _always(
         last = [
             *[each for each in sound if proven(each)][:1],
             *[each for each in known if not each.state.broken_count][:1],
-            *sorted(known, key=proven)[-1:],
+            *sorted(known, key=proven, reverse=True)[:1],
         ]
         for each in {each.id: each for each in last}.values():
             yield each, f"the last one that was {what}"

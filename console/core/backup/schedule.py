@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from console.core.deployment import Deployment
 
 DAY_SECONDS = 86_400
+USUAL = "03:00"
 SHORTEST_SECONDS = 600
 """A snapshot every few minutes keeps nothing that one an hour does not."""
 ANSWER_SECONDS = 10.0
@@ -78,6 +80,7 @@ class ScheduleState:
         note: What a person should know of it; may be "".
         longest_seconds: How long it takes at most from one to the next; None where it is not
             known.
+        cron: A line for `crontab -e` where there is no systemd; else "".
     """
 
     unit: str
@@ -90,6 +93,7 @@ class ScheduleState:
     next_run: datetime | None = None
     note: str = ""
     longest_seconds: int | None = None
+    cron: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +119,13 @@ def look(deployment: Deployment) -> ScheduleState:
     timer = _timer(deployment)
     now = timer.look()
     at, longest = _written(timer) if now.installed else ("", None)
+    cron = ""
+    if not timer.booted:
+        with contextlib.suppress(ConsoleError):  # there is no program that cron could start
+            cron = _cron_line(deployment, read(USUAL))
     return ScheduleState(
         timer.unit, now.installed, now.active, now.enabled, at, now.last_run, now.last_exit_code,
-        now.next_run, now.note, longest,
+        now.next_run, now.note, longest, cron,
     )  # fmt: skip
 
 
@@ -267,6 +275,6 @@ def _typed(calendar: str) -> str:
 
 def _cron_line(deployment: Deployment, calendar: Calendar) -> str:
     """Cron knows less: what is not once a day is to be put into its first five fields by hand."""
-    hour, minute = (calendar.words if _DAILY.fullmatch(calendar.words) else "03:00").split(":")
+    hour, minute = (calendar.words if _DAILY.fullmatch(calendar.words) else USUAL).split(":")
     at = f"{int(minute)} {int(hour)} * * *"
     return systemd_units.cron_line(at, _words(deployment.directory))

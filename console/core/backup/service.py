@@ -50,7 +50,8 @@ class BackupService:
 
     @property
     def chosen(self) -> bool:
-        """Whether a place was chosen."""
+        """Whether a place was chosen, by whomever."""
+        self.deployment.look_again()
         return bool(self.deployment.settings.backup.place)
 
     def choose(self, folder: Path) -> None:
@@ -255,8 +256,8 @@ class BackupService:
         """Which snapshots would go, which stay and why; changes nothing."""
         from console.core.backup import retention  # noqa: PLC0415  # as above
 
-        needed = retention.needed(self.deployment)
-        return retention.plan(self.deployment.settings.backup, self.list(), needed)
+        there, needed = self.list(), retention.needed(self.deployment)
+        return retention.plan(self.deployment.settings.backup, there, needed)
 
     @operation("backup.prune", target=lambda **options: " ".join(map(str, options.get("ids", ()))))
     def prune(self, *, ids: Sequence[str], cancel: threading.Event) -> Iterator[Progress]:

@@ -65,8 +65,9 @@ def run(deployment: Deployment, wanted: str, cancel: threading.Event) -> Iterato
     if wrong:
         raise ConsoleError(
             "; ".join(wrong),
-            "The next `mlflow-console backup create` takes all of it anew; other snapshots that "
-            "share a broken artifact are marked as well.",
+            "A snapshot that is broken stays broken, and others that share a broken artifact are "
+            "marked as well; the next `mlflow-console backup create` fetches these artifacts from "
+            "the store again.",
         )
 
 

@@ -172,8 +172,7 @@ def _problem(answer: Answer, user: str, names: str) -> Finding:
             found = (
                 "maintenance",
                 "The proxy turns everybody away: the server is being restored from a backup",
-                "wait for it; mlflow-console backup restore goes on with one that was interrupted; "
-                "without the file htpasswd/.maintenance everybody is let in again as it is",
+                "wait for it; without the file htpasswd/.maintenance everybody is let in as it is",
             )
         case 503 if not _is_error_of_mlflow(answer.body):
             found = (

@@ -104,6 +104,7 @@ class StackService:
         Raises:
             ConsoleError: It did not start, or the API refuses the service user.
         """
+        self._refuse_half_restored()
         yield from setup.complete(self.deployment, cancel)
         yield from self._act(Verb.UP, services, cancel)
         now = status.look(self.deployment, measure=False)
@@ -126,6 +127,7 @@ class StackService:
     @operation("stack.start", target=_names)
     def start(self, services: Sequence[str] = (), *, cancel: threading.Event) -> Iterator[Progress]:
         """Start what was stopped, as it was."""
+        self._refuse_half_restored()
         yield from self._act(Verb.START, services, cancel)
 
     @operation("stack.restart", target=_names)
@@ -133,6 +135,7 @@ class StackService:
         self, services: Sequence[str] = (), *, cancel: threading.Event
     ) -> Iterator[Progress]:
         """Stop and start again; what was changed in the settings takes effect."""
+        self._refuse_half_restored()
         self.deployment.driver.check_start()
         yield from setup.complete(self.deployment, cancel)
         yield from self._act(Verb.RESTART, services, cancel)
@@ -142,6 +145,7 @@ class StackService:
         self, services: Sequence[str] = (), *, cancel: threading.Event
     ) -> Iterator[Progress]:
         """Make the containers anew; the data stays."""
+        self._refuse_half_restored()
         yield from self._act(Verb.RECREATE, services, cancel)
 
     @operation("stack.pull", target=_names)
@@ -169,6 +173,13 @@ class StackService:
     def shell(self, service: str, client: bool = False) -> Program:
         """A shell in a service, or with `client` the database's own client; the caller runs it."""
         return self.deployment.driver.program(service, client)
+
+    def _refuse_half_restored(self) -> None:
+        from console.core.backup.restoring import (  # noqa: PLC0415  # seldom needed
+            restore_journal,
+        )
+
+        restore_journal.refuse_half_restored(self.deployment.paths)
 
     def _act(
         self, verb: Verb, services: Sequence[str], cancel: threading.Event

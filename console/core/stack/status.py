@@ -20,6 +20,8 @@ FULL, NEARLY_FULL = 0.99, 0.85
 # A disk that has to wake up first takes this long; one that does not answer by then is told of.
 BACKUPS_SECONDS = 11.0
 CALL_FAILS = ("api-unreachable", "api-error", "api-unavailable", "api-behind-proxy")
+RESTORES = ("restoring", "restore-interrupted")
+ON_PURPOSE = ("stopped", "service-ended", "maintenance")
 UNREACHED = ("api-unreachable", "port-changed", "port-taken", "starting", "engine-unreachable")
 
 
@@ -48,6 +50,11 @@ class Status:
         return bool(self.services) and all(
             service.state in (State.STOPPED, State.EXITED) for service in self.services
         )
+
+    @property
+    def at_rest(self) -> bool:
+        """No service runs, and `up` starts them: no restore has stopped them."""
+        return self.stopped and not any(each.id in RESTORES for each in self.findings)
 
     @property
     def exit_code(self) -> int:
@@ -128,7 +135,7 @@ def judge(
         patience: For so many seconds a look at the backups is waited for; who looks again and
             again has what the last one saw.
     """
-    findings = (*findings, *deployment.backup.lookout.findings(patience))
+    findings = _restore_first([*findings, *deployment.backup.lookout.findings(patience)])
     starting = any(finding.id == "starting" for finding in findings)
     unwell = Health.STARTING if starting else Health.UNHEALTHY
     failing = {each.service for each in findings if each.id in CALL_FAILS}
@@ -147,6 +154,14 @@ def judge(
         checked_at=datetime.now(UTC),
         action=actions.stopping(deployment),
     )
+
+
+def _restore_first(findings: Sequence[Finding]) -> list[Finding]:
+    """While a restore goes on, or broke off, what comes of that is mended by its end alone."""
+    if not any(finding.id in RESTORES for finding in findings):
+        return list(findings)
+    every = [replace(each, fix="") if each.id in ON_PURPOSE else each for each in findings]
+    return sorted(every, key=lambda finding: finding.id not in RESTORES)
 
 
 def _judge(service: Service, api: Api, unwell: Health, failing: bool) -> Service:

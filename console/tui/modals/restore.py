@@ -121,7 +121,7 @@ def _said(plan: RestorePlan) -> list[Part]:
         parts += [("! ", "warn"), f"{clean(warning, 400)}\n"]
     for line in (MEANWHILE, *plan.lines):
         parts += [("· ", "dim"), f"{clean(line, 400)}\n"]
-    if plan.free_bytes is not None:
+    if plan.needed_bytes and plan.free_bytes is not None:
         sign: Part = ("· ", "dim") if _enough(plan) else ("✗ ", "bad")
         room = f"{fmt.size(plan.needed_bytes)}; {fmt.size(plan.free_bytes)} are free"
         parts += [sign, f"it needs at most {room}"]

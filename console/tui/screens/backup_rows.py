@@ -136,12 +136,14 @@ def _problems(seen: Look, width: int) -> Iterator[Part]:
         yield from _locked(seen.holder, width)
     found = [each for each in seen.findings if each.id != DEAD_LOCK]  # it has a line with its key
     unseen = [each for each in seen.problems if not any(one.title in each for one in found)]
-    lines = [*((each.title, each.severity == "error") for each in found),
-             *((each, False) for each in unseen)]  # fmt: skip
-    for words, bad in lines[:SHOWN_PROBLEMS]:
+    lines = [*((each.title, each.severity == "error", each.fix) for each in found),
+             *((each, False, "") for each in unseen)]  # fmt: skip
+    for words, bad, fix in lines[:SHOWN_PROBLEMS]:
         yield "\n"
         yield ("✗ ", "bad") if bad else ("! ", "warn")
         yield fit(clean(words, 300), width - 2)
+        if bad and fix:
+            yield ("\n  " + fit(clean(fix, 300), width - 2), "dim")
     if len(lines) > SHOWN_PROBLEMS:
         yield (f"\n  and {len(lines) - SHOWN_PROBLEMS} more, on Home", "dim")
 

@@ -129,7 +129,7 @@ class HomeScreen(AreaScreen):
     def _around(self, status: Status, words: str) -> list[Part]:
         """What stands behind the verdict: where, which version, since when; as much as fits."""
         checked = f"   checked {fmt.clock(status.checked_at)}"
-        if status.stopped:
+        if status.at_rest:
             return [". ", ("u", "accent"), " brings it up", (checked, "dim")]
         running = [each for each in status.services if each.state is State.RUNNING]
         started = [each.started_at for each in running if each.started_at]

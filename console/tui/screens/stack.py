@@ -139,7 +139,7 @@ class StackScreen(AreaScreen):
         status = live.value
         if live.error is None:
             sign, tone, words = state.of_status(status)
-            how: list[Part] = [". ", ("u", "accent"), " brings it up"] if status.stopped else []
+            how: list[Part] = [". ", ("u", "accent"), " brings it up"] if status.at_rest else []
             checked = f"   checked {fmt.clock(status.checked_at)}"
             verdict.show((f"{sign} ", tone), (words, "bold"), *how, (checked, "dim"))
         self.services = {each.name: each for each in state.ordered(status.services)}

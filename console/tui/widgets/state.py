@@ -91,7 +91,7 @@ def of_status(status: Status) -> tuple[str, str, str]:
     if action is not None and not status.healthy:  # what is seen meanwhile is no fault
         begun = f"begun by {clean(action.by, 40)} {fmt.clock(action.started_at)}"
         return "○", "warn", f"{clean(action.words, 80)}, {begun}"
-    if status.stopped and not any(
+    if status.at_rest and not any(
         each.state is State.EXITED and each.exit_code for each in status.services
     ):
         return "○", "dim", "Stopped"

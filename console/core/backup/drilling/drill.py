@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from console.core import files
-from console.core.backup import place
+from console.core.backup import place, verify
 from console.core.backup.artifacts import index
 from console.core.backup.drilling.drill_sample import Sample
 from console.core.backup.dumping import dumps
@@ -115,6 +115,9 @@ def run(deployment: Deployment, wanted: str, cancel: threading.Event) -> Iterato
     with _alone(snapshot, deployment.name):
         drill = _Drill(deployment, snapshot, manifest, manifest.database, cancel)
         try:
+            harm = verify.harm(snapshot)
+            if harm:
+                raise ConsoleError(harm, "`mlflow-console backup create` makes a whole one.")
             said = yield from drill.run()
         except NO_VERDICT:
             raise

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # In this order; which of them are done is in the journal.
 STEPS = ("made", "closed", "safety", "database", "artifacts", "users", "started")
+# Whoever goes on does them again: somebody may have started the server meanwhile.
+AGAIN = ("closed", "started")
 
 
 def run(
@@ -42,24 +44,27 @@ def run(
 ) -> Iterator[Progress]:
     """Bring a snapshot back; see `BackupService.restore`."""
     begun = restore_journal.read(deployment.paths)
-    if begun is None:
-        snapshot, chosen = restore_plan.check(deployment, wanted, parts)
-        restore_plan.refuse_too_little_room(deployment)
-        begun = Journal(
-            snapshot=str(snapshot.path), parts=chosen, by=audit.account(),
-            started_at=datetime.now(UTC),
-        )  # fmt: skip
-    elif not _meant(begun, wanted):
-        raise BusyError(
-            f"Restoring {clean(Path(begun.snapshot).name)} was begun by {clean(begun.by)} at "
-            f"{begun.started_at:%Y-%m-%d %H:%M} UTC and is not at its end",
-            f"`mlflow-console backup restore {clean(Path(begun.snapshot).name)}` goes on with it.",
-        )
+    if begun is None or not begun.means(wanted):
+        begun = _journal(deployment, wanted, parts, begun)
     yield from _Restoring(deployment, begun, cancel).run()
 
 
-def _meant(begun: Journal, wanted: str) -> bool:
-    return wanted == begun.snapshot or Path(begun.snapshot).name.startswith(wanted)
+def _journal(
+    deployment: Deployment, wanted: str, parts: Sequence[Part] | None, begun: Journal | None
+) -> Journal:
+    """Of a restore that begins; instead of one that broke off it brings back its parts as well."""
+    if begun is not None and begun.fresh:  # settings and passwords are those of its snapshot
+        raise BusyError(f"Into this directory {begun.words}", begun.ways_on)
+    if begun is not None and parts is not None:
+        parts = [part for part in PARTS if part in parts or part in begun.parts]
+    snapshot, chosen = restore_plan.check(deployment, wanted, parts)
+    safety = begun.safety if begun else ""
+    if not safety:
+        restore_plan.refuse_too_little_room(deployment)
+    return Journal(
+        snapshot=str(snapshot.path), parts=chosen, by=audit.account(),
+        started_at=datetime.now(UTC), safety=safety,
+    )  # fmt: skip
 
 
 class _Restoring:
@@ -98,7 +103,8 @@ class _Restoring:
         yield from self._open()
         restore_journal.end(self._deployment.paths)
         before = Path(self._journal.safety).name
-        yield Progress(f"{snapshot.id} is back" + (f"; {before} is what was there" * bool(before)))
+        said = f"; {before} is what was there" if before not in ("", snapshot.id) else ""
+        yield Progress(f"{snapshot.id} is back{said}")
 
     def _back(self, why: ConsoleError) -> Iterator[Progress]:
         """Bring the safety snapshot back; before there is one, nothing was changed."""
@@ -126,13 +132,16 @@ class _Restoring:
     # The steps: each can be done again
 
     def _steps(self, snapshot: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
-        after = STEPS.index(self._journal.done) + 1 if self._journal.done else 0
-        for name in STEPS[after:]:
+        done = STEPS.index(self._journal.done) if self._journal.done else -1
+        for number, name in enumerate(STEPS):
+            if number <= done and name not in AGAIN:
+                continue
             if self._asked(name):
                 yield from getattr(self, f"_{name}")(snapshot, cancel)
             if cancel.is_set():
                 raise CancelledError("Stopped")
-            self._note(done=name)
+            if number > done:
+                self._note(done=name)
 
     def _asked(self, step: str) -> bool:
         match step:

@@ -45,7 +45,9 @@ def into(snapshot: Path, directory: Path, cancel: threading.Event) -> Iterator[P
     found = load_snapshot(Path(os.path.realpath(snapshot.expanduser())))
     manifest = _usable(found)
     paths = Paths(directory)
-    begun = read(paths) if paths.settings.exists() else None
+    with files.explained(directory):
+        there = paths.settings.exists()
+    begun = read(paths) if there else None
     if begun is None:
         _refuse_used(directory)
         refuse_broken(found)

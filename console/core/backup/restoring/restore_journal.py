@@ -11,6 +11,7 @@ import msgspec
 from console.core import files
 from console.core.backup.snapshot import Part
 from console.core.errors import ConsoleError
+from console.core.text import clean
 
 if TYPE_CHECKING:
     from console.core.deployment import Paths
@@ -39,6 +40,32 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     back: str = ""
     format: int = FORMAT
 
+    @property
+    def name(self) -> str:
+        """The snapshot's id, to be shown."""
+        return clean(Path(self.snapshot).name)
+
+    @property
+    def words(self) -> str:
+        """That it broke off, for a sentence."""
+        return (
+            f"restoring {self.name} was begun by {clean(self.by, 60)} at "
+            f"{self.started_at:%Y-%m-%d %H:%M} UTC and broke off in the middle"
+        )
+
+    def means(self, wanted: str) -> bool:
+        """Whether somebody who wants a snapshot back goes on with this."""
+        return wanted == self.snapshot or Path(self.snapshot).name.startswith(wanted)
+
+    @property
+    def ways_on(self) -> str:
+        """The commands that bring it to an end."""
+        on = f"`mlflow-console backup restore {self.name}` goes on with it"
+        if not self.safety or self.safety == self.snapshot:
+            return f"{on}."
+        before = clean(Path(self.safety).name)
+        return f"{on}; `mlflow-console backup restore {before}` brings back what was there before."
+
 
 def file(paths: Paths) -> Path:
     """Where it lies."""
@@ -58,6 +85,20 @@ def read(paths: Paths) -> Journal | None:
                 f"{path} makes no sense, so it cannot be told how far a restore has come",
                 "The newest snapshot with the reason `safety` is what was there before.",
             ) from error
+
+
+def refuse_half_restored(paths: Paths) -> None:
+    """Let nobody use what is half of a snapshot and half of what was there before.
+
+    Raises:
+        ConsoleError: A restore was begun and not ended; how to end it.
+    """
+    begun = read(paths)
+    if begun is not None:
+        raise ConsoleError(
+            f"Restoring {begun.name} broke off in the middle, and what is there now is half of it",
+            begun.ways_on,
+        )
 
 
 def write(paths: Paths, journal: Journal) -> None:

@@ -12,6 +12,9 @@ from console.core import files
 from console.core.backup import catalog, create, sums, verify
 from console.core.backup.artifacts import putting
 from console.core.backup.place import Place, find
+from console.core.backup.records import load_snapshot
+from console.core.backup.restoring import restore_journal
+from console.core.backup.restoring.restore_journal import Journal
 from console.core.backup.snapshot import (
     ARTIFACTS,
     DEPLOYMENT,
@@ -57,9 +60,15 @@ class RestorePlan:
 
 def plan(deployment: Deployment, wanted: str, parts: Sequence[Part] | None) -> RestorePlan:
     """Compare a snapshot with what is there; see `BackupService.restore_plan`."""
-    snapshot, chosen = check(deployment, wanted, parts)
+    begun = restore_journal.read(deployment.paths)
+    if begun is not None and begun.means(wanted):
+        snapshot, chosen = load_snapshot(Path(begun.snapshot)), begun.parts
+    else:
+        snapshot, chosen = check(deployment, wanted, parts)
     lines: list[str] = []
     warnings = list(_doubts(snapshot))
+    if begun is not None:
+        warnings.insert(0, _broken_off(begun, wanted))
     for part, look in (("database", _database), ("artifacts", _artifacts), ("users", _users)):
         if part in chosen:
             try:
@@ -67,13 +76,26 @@ def plan(deployment: Deployment, wanted: str, parts: Sequence[Part] | None) -> R
             except ConsoleError as error:
                 warnings.append(f"What would change of the {part} cannot be told: {error.message}")
     needed, free = 0, files.free_bytes(Place.of(deployment).path)
+    if begun is not None and begun.safety:
+        before = clean(Path(begun.safety).name)
+        lines.insert(0, f"{before} is what was there before; should a step fail, that is brought "
+                     "back")  # fmt: skip
+        return RestorePlan(snapshot, chosen, tuple(lines), tuple(warnings), needed, free)
     try:
         needed = create.needs(deployment).needed_bytes
     except ConsoleError as error:
         warnings.append(f"The safety snapshot may not be possible: {error.message}")
-    lines.append("a safety snapshot of everything as it is now comes first; "
-                 "should a step fail, that is brought back")  # fmt: skip
+    lines.insert(0, "a safety snapshot of everything as it is now comes first; should a step fail, "
+                 "that is brought back")  # fmt: skip
     return RestorePlan(snapshot, chosen, tuple(lines), tuple(warnings), needed, free)
+
+
+def _broken_off(begun: Journal, wanted: str) -> str:
+    """What becomes of a restore that broke off."""
+    if not begun.means(wanted):
+        return f"{begun.words}: this one comes back instead"
+    goes = "what was there before is being brought back" if begun.back else "it goes on"
+    return f"{begun.words}: {goes}"
 
 
 def check(
