@@ -31,13 +31,9 @@ def real_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy
         assert deployments.processes(directory) == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def second_engine() -> Iterator[engine.OwnEngine]:
-    """A Docker engine beside the machine's, to be stopped and started again; leave it running.
-
-    Bringing the images there takes longer than a test, so that those that use it belong to one
-    worker: `@pytest.mark.xdist_group("second-engine")`.
-    """
+    """A Docker engine beside the machine's, to be stopped and started again."""
     with engine.own_engine(sorted(set(engine.images().values()))) as own:
         yield own
 

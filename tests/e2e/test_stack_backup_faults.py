@@ -215,7 +215,6 @@ def test_the_database_stops_while_it_is_restored(running: Deployment, tmp_path: 
     check_whole(running)
 
 
-@pytest.mark.xdist_group("second-engine")
 def test_the_engine_stops_while_it_is_copied(
     tmp_path: Path, second_engine: engine.OwnEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -368,7 +368,6 @@ def test_the_volumes_are_listed_and_go_only_by_name(tmp_path: Path) -> None:
         assert not set(engine.docker("volume", "ls", "--quiet").split()) & names
 
 
-@pytest.mark.xdist_group("second-engine")
 def test_an_engine_that_stops_and_comes_back(
     tmp_path: Path, second_engine: engine.OwnEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

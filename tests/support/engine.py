@@ -18,7 +18,6 @@ from tests.support import unavailable
 
 LABEL = "mlflow-console-test=1"
 
-BRIDGE = "own-engine0"
 
 T = TypeVar("T")
 
@@ -109,11 +108,12 @@ def own_engine(images: Sequence[str]) -> Iterator[OwnEngine]:
         unavailable("only root can start an engine")
     # A short path: those of sockets have at most 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix="own-"))
-    engine = OwnEngine(directory)
     # With no bridge of its own it would take the machine's engine's away.
-    for words in (["add", BRIDGE, "type", "bridge"], ["set", BRIDGE, "up"]):
+    bridge, network = f"own-{os.getpid()}", f"10.212.{os.getpid() % 256}.1/24"
+    engine = OwnEngine(directory, bridge)
+    for words in (["add", bridge, "type", "bridge"], ["set", bridge, "up"]):
         subprocess.run(["ip", "link", *words], check=True, capture_output=True)
-    subprocess.run(["ip", "address", "add", "10.212.0.1/24", "dev", BRIDGE], check=True,
+    subprocess.run(["ip", "address", "add", network, "dev", bridge], check=True,
                    capture_output=True)  # fmt: skip
     try:
         engine.start()
@@ -125,14 +125,15 @@ def own_engine(images: Sequence[str]) -> Iterator[OwnEngine]:
     finally:
         engine.stop()
         shutil.rmtree(directory)
-        subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
+        subprocess.run(["ip", "link", "delete", bridge], check=False, capture_output=True)
 
 
 class OwnEngine:
     """A dockerd with a socket, data and networks of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, bridge: str) -> None:
         self._directory = directory
+        self._bridge = bridge
         self._child: subprocess.Popen[bytes] | None = None
         self.address = f"unix://{directory}/docker.sock"
 
@@ -143,7 +144,7 @@ class OwnEngine:
         with (root / "engine.log").open("a") as log:
             self._child = subprocess.Popen(
                 ["dockerd", "--host", self.address, "--data-root", f"{root}/data", "--exec-root",
-                 f"{root}/exec", "--pidfile", f"{root}/pid", "--bridge", BRIDGE],
+                 f"{root}/exec", "--pidfile", f"{root}/pid", "--bridge", self._bridge],
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_until(self._answers, 60, f"the engine answers; {root}/engine.log")
