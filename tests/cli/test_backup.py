@@ -532,6 +532,9 @@ def test_one_that_broke_off_is_told_of_first(
     assert result.code == 0
     assert f"{off} in the middle: this one comes back instead" in result.err
     assert "20260102-000000 is what was there before" in result.out
+    only = json.loads(program("backup", "restore", snapshot, "--only", "users", "--dry-run",
+                              "--json").out)  # fmt: skip
+    assert only["parts"] == ["database", "users"]  # half of the database is another one's
     result = program("backup", "restore", snapshot)  # nobody agrees
     assert result.code == 2
     result = program("backup", "create")

@@ -52,12 +52,10 @@ def run(
 def _journal(
     deployment: Deployment, wanted: str, parts: Sequence[Part] | None, begun: Journal | None
 ) -> Journal:
-    """Of a restore that begins; instead of one that broke off it brings back its parts as well."""
+    """Of a restore that begins, or of one that takes the place of one that broke off."""
     if begun is not None and begun.fresh:  # settings and passwords are those of its snapshot
         raise BusyError(f"Into this directory {begun.words}", begun.ways_on)
-    if begun is not None and parts is not None:
-        parts = [part for part in PARTS if part in parts or part in begun.parts]
-    snapshot, chosen = restore_plan.check(deployment, wanted, parts)
+    snapshot, chosen = restore_plan.instead(deployment, wanted, parts, begun)
     safety = begun.safety if begun else ""
     if not safety:
         restore_plan.refuse_too_little_room(deployment)

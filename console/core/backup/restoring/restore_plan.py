@@ -64,7 +64,7 @@ def plan(deployment: Deployment, wanted: str, parts: Sequence[Part] | None) -> R
     if begun is not None and begun.means(wanted):
         snapshot, chosen = load_snapshot(Path(begun.snapshot)), begun.parts
     else:
-        snapshot, chosen = check(deployment, wanted, parts)
+        snapshot, chosen = instead(deployment, wanted, parts, begun)
     lines: list[str] = []
     warnings = list(_doubts(snapshot))
     if begun is not None:
@@ -96,6 +96,23 @@ def _broken_off(begun: Journal, wanted: str) -> str:
         return f"{begun.words}: this one comes back instead"
     goes = "what was there before is being brought back" if begun.back else "it goes on"
     return f"{begun.words}: {goes}"
+
+
+def instead(
+    deployment: Deployment, wanted: str, parts: Sequence[Part] | None, begun: Journal | None
+) -> tuple[Snapshot, tuple[Part, ...]]:
+    """As `check`; with the parts that a restore which broke off has begun to change."""
+    changed = begun.parts if begun is not None and begun.safety else ()
+    if parts is not None:
+        parts = [part for part in PARTS if part in parts or part in changed]
+    snapshot, chosen = check(deployment, wanted, parts)
+    lacking = [part for part in changed if part not in chosen]
+    if begun is not None and lacking:
+        raise UsageError(
+            f"{snapshot.id} holds no {' and no '.join(lacking)}, and that is half changed: "
+            f"{begun.words}", begun.ways_on,
+        )  # fmt: skip
+    return snapshot, chosen
 
 
 def check(
