@@ -13,7 +13,8 @@ run: .venv/ready
 	@$(CONSOLE) --deployment $(DEPLOYMENT)
 
 test: .venv/ready
-	$(BIN)/pytest -n auto --dist loadgroup $(TESTS)
+	$(BIN)/pytest -n auto --dist loadgroup -m "not alone" $(TESTS)
+	$(BIN)/pytest -m alone $(TESTS) || [ $$? -eq 5 ]  # 5: there is none among them
 
 # For the tests with Docker, without any image registry: tests/images/README.md.
 images: .venv/ready

@@ -16,6 +16,7 @@ from console.core.http import Credentials
 from console.core.secrets import Secret
 from console.core.stack.driver import Role
 from tests.support import deployments, stacks
+from tests.support.engine import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack-activity"), pytest.mark.timeout(300)]
 
@@ -60,8 +61,9 @@ def test_who_was_here_is_known_and_counted_once(stack: Deployment) -> None:
     for wrong in (Credentials("alice", Secret("wrong")), Credentials("bob", Secret("x")), forged):
         assert http.get(url, credentials=wrong).status == 401
     assert collected(stack, "alice", before + 30) == before + 30
-    assert collected(stack, "alice", before + 30) == before + 30
     activity = stack.activity
+    wait_until(lambda: collected(stack, "alice", 0) and activity.tried(known={"alice"}), 20)
+    assert collected(stack, "alice", before + 30) == before + 30
     people = activity.people()
     assert "mallory" not in people
     assert "mlflow-console" not in people

@@ -219,6 +219,7 @@ def test_out_means_out_while_the_old_password_is_being_verified(
     assert late < LATEST_SECONDS
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", OUT)
 def test_out_means_out_under_brute_force(stack: Deployment, how: str) -> None:
     with guessing(stack.directory, ALICE[0]) as rates:
@@ -232,6 +233,7 @@ def test_out_means_out_under_brute_force(stack: Deployment, how: str) -> None:
     assert min(made, answered) > 100
 
 
+@pytest.mark.alone
 def test_who_guesses_slows_nobody_of_the_same_address_who_is_let_in(stack: Deployment) -> None:
     """A forgotten script with an old password runs beside the one that trains."""
     stack.users.add("trainer", ALICE[1])
