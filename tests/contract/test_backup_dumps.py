@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from console.core.backup import catalog
@@ -237,7 +237,11 @@ doubles = st.one_of(
 )
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+# What fails leaves a database without tables: a smaller example would fail for that alone.
+@settings(
+    max_examples=5, deadline=None, phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
 @given(
     params=st.lists(texts, max_size=40),
     metrics=st.lists(st.tuples(doubles, st.integers(-(2**63), 2**63 - 1), st.booleans()),

@@ -62,7 +62,14 @@ def test_who_was_here_is_known_and_counted_once(stack: Deployment) -> None:
         assert http.get(url, credentials=wrong).status == 401
     assert collected(stack, "alice", before + 30) == before + 30
     activity = stack.activity
-    wait_until(lambda: collected(stack, "alice", 0) and activity.tried(known={"alice"}), 20)
+    wait_until(
+        lambda: (
+            collected(stack, "alice", 0)
+            and activity.people()["alice"].month.refused
+            and any(each.name == "bob" for each in activity.tried(known={"alice"}))
+        ),
+        20,
+    )
     assert collected(stack, "alice", before + 30) == before + 30
     people = activity.people()
     assert "mallory" not in people

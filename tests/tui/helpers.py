@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from textual.app import App
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
@@ -39,10 +40,26 @@ async def opened_busy(fake: Fake, size: tuple[int, int] = SMALL) -> AsyncIterato
 
 async def settle(pilot: Pilot[int]) -> None:
     """Wait until nothing is being read and everything that came is shown."""
-    for _ in range(6):
+    quiet = 0
+    for _ in range(100):
         with contextlib.suppress(WorkerCancelled):  # a newer call took its place
             await pilot.app.workers.wait_for_complete()
-        await pilot.pause(0.06)
+        await pilot.pause()
+        quiet = 0 if _is_due(pilot.app) else quiet + 1
+        if quiet == 3:
+            return
+
+
+def _is_due(app: App[int]) -> bool:
+    """Whether something is put off for a moment: a list that follows, what is being typed."""
+    return any(
+        timer._repeat == 0
+        and timer._interval < 0.5
+        and timer._task is not None
+        and not timer._task.done()
+        for node in (app, *app.screen.walk_children(with_self=True))
+        for timer in node._timers  # Textual has no public list of them
+    )
 
 
 async def press(pilot: Pilot[int], *keys: str) -> None:
