@@ -202,6 +202,9 @@ def broken_off(deployment: Deployment, wanted: str, step: str) -> Journal:
         STEPS.index(begun.done or STEPS[0]) >= STEPS.index(step)), 120, step)  # fmt: skip
     child.send_signal(signal.SIGKILL)
     child.communicate()
+    # Where it got further than that, the server that it was starting.
+    for _ in deployment.driver.act(Verb.DOWN, (), threading.Event()):
+        pass
     begun = restore_journal.read(deployment.paths)
     assert begun is not None
     return begun

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,65 +16,10 @@ from pathlib import Path
 import pytest
 from passlib.hash import bcrypt
 
-ROOT = Path(__file__).resolve().parents[2]
-DISTRIBUTION = ROOT / "stack" / "server"
+from tests.support.server_environment import server_environment
 
 #: How long a server may take to answer on a busy machine, in seconds.
 START_SECONDS = 120
-
-
-def server_environment(build_dir: Path) -> Path:
-    """Make, or find again, a Python environment with MLflow and the server distribution.
-
-    It is made by uv from the lock file, as `init` makes it, and kept under a name that changes
-    with the lock file and the Python version. Safe to call from several processes.
-
-    Args:
-        build_dir: Where environments are kept between test runs.
-
-    Returns:
-        The environment's folder; its programs are in ``bin``.
-    """
-    lock = (DISTRIBUTION / "requirements.lock").read_bytes()
-    name = hashlib.sha256(lock + sys.version.encode()).hexdigest()[:16]
-    environment = build_dir / f"server-env-{name}"
-    build_dir.mkdir(parents=True, exist_ok=True)
-    with open(build_dir / f"server-env-{name}.lock", "w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        python = environment / "bin" / "python"
-        complete = environment / "complete"
-        if not complete.exists():
-            _uv("venv", "--clear", "--python", sys.executable, environment)
-            requirements = DISTRIBUTION / "requirements.lock"
-            _install(python, "--compile-bytecode", "--require-hashes", "-r", requirements)
-            complete.touch()
-        stamp = environment / "distribution"
-        sources = _digest_of_sources()
-        if not stamp.exists() or stamp.read_text() != sources:
-            _install(python, "--no-deps", "--offline", "--reinstall", DISTRIBUTION)
-            stamp.write_text(sources)
-    return environment
-
-
-def _install(python: Path, *arguments: object) -> None:
-    _uv("pip", "install", "--python", python, *arguments)
-
-
-def _uv(*arguments: object) -> None:
-    beside = Path(sys.executable).with_name("uv")
-    uv = str(beside) if beside.exists() else shutil.which("uv")
-    assert uv, "uv is needed to make the server's environment"
-    command = [uv, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-
-
-def _digest_of_sources() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(DISTRIBUTION.rglob("*")):
-        if path.suffix in {".py", ".toml"}:
-            digest.update(str(path.relative_to(DISTRIBUTION)).encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def line(name: str, password: str) -> str:
@@ -114,7 +55,7 @@ class Server:
 @pytest.fixture(scope="session")
 def environment() -> Path:
     """The server's Python environment, kept in ``build`` between test runs."""
-    return server_environment(ROOT / "build")
+    return server_environment()
 
 
 @pytest.fixture(scope="session")

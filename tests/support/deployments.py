@@ -13,6 +13,8 @@ from console.core.deployment import Deployment
 from console.core.process import port_is_free
 from console.core.secrets import Secret
 from console.core.stack.embedded_setup import MARKER
+from console.core.stack.environment import Environment
+from tests.support.server_environment import link_bytecode
 
 
 def free_port() -> int:
@@ -34,6 +36,8 @@ def create(
     chosen = setup.plan(directory, port=port or free_port(), host_names=host_names)
     for _ in setup.create(chosen, first_user, threading.Event()):
         pass
+    if (environment := Environment(directory / "server")).complete:
+        link_bytecode(environment.bin.parent)
     return Deployment.open(str(directory))
 
 

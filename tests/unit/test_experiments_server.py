@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -17,7 +15,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import msgspec
 import pytest
@@ -28,10 +25,10 @@ from console.core.experiments.service import Totals
 from console.core.settings import ServerSettings, Settings
 from console.core.stack.places import Folder, SqliteFile
 from console.core.storage.service import Amount
+from tests.support.server_environment import server_environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("mlflow"), pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120
 
 # Runs in the server's environment, which has the whole of MLflow; prints what it made.
@@ -88,16 +85,8 @@ print("MADE " + json.dumps(made))
 
 @pytest.fixture(scope="module")
 def environment() -> Path:
-    """The server's environment, made as the server's own tests make it."""
-    path = ROOT / "tests" / "server" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("server_conftest", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    make: Callable[[Path], Path] = module.server_environment
-    return make(ROOT / "build")
+    """The server's environment."""
+    return server_environment()
 
 
 @pytest.fixture(scope="module")
