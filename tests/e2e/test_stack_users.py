@@ -197,7 +197,8 @@ def put_out(
         verb(stack, name)
         done, asked = time.monotonic(), hammer.answers
         time.sleep(2)
-    assert hammer.answers > asked + CONNECTIONS  # or nobody would have been refused
+        # Or nobody would have been refused.
+        engine.wait_until(lambda: hammer.answers > asked + CONNECTIONS, 60, f"{name} is refused")
     return Out(was_in, hammer.last_in - done if hammer.last_in else 0.0)
 
 

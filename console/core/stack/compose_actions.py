@@ -27,7 +27,8 @@ from console.core.stack.planning import SIZES
 from console.core.text import clean
 
 START_SECONDS = 900
-LINES_LOOKED_AT = 80
+# One that ends at once again and again says why only the first time: MySQL on a full disk.
+LINES_LOOKED_AT = 200
 RECOVERY_SECONDS = 60  # a server that waited for its database is checked every ten
 # A shell as comfortable as the image has it.
 SHELL = "exec $(command -v bash || echo sh)"
