@@ -249,13 +249,12 @@ doubles = st.one_of(
     binary=st.lists(st.binary(min_size=1, max_size=60), max_size=5),
 )  # fmt: skip
 def test_every_value_comes_back(
-    made: Made,
+    backend: Backend,
     tmp_path_factory: pytest.TempPathFactory,
     params: list[str],
     metrics: list[tuple[float, int, bool]],
     binary: list[bytes],
 ) -> None:
-    backend = made[0]
     backend.execute("DELETE FROM params", "DELETE FROM metrics", "DELETE FROM secrets",
                     "DELETE FROM spans", "DELETE FROM trace_info")  # fmt: skip
     backend.insert(PARAM, [(f"k{n}", text, "a") for n, text in enumerate(params)])
