@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -28,6 +29,7 @@ def link_bytecode(environment: Path) -> None:
             shutil.copytree(folder, target, copy_function=os.link)
 
 
+@functools.cache
 def server_environment() -> Path:
     """Make, or find again, a Python environment with MLflow and the server distribution.
 

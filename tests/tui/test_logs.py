@@ -215,7 +215,7 @@ async def test_a_scroll_bar_that_comes_takes_no_character_away() -> None:
 
 
 async def test_a_line_longer_than_the_view_is_read_row_by_row() -> None:
-    words = [f"w{n:04}" for n in range(600)]
+    words = [f"w{n:04}" for n in range(1_500)]
     lines = [LogLine("tracking", NOW, "before"), LogLine("tracking", NOW, " ".join(words)),
              LogLine("tracking", NOW, "after")]  # fmt: skip
     async with opened(fake(lines)) as (app, pilot):
@@ -229,13 +229,11 @@ async def test_a_line_longer_than_the_view_is_read_row_by_row() -> None:
             if view(app).following:
                 break
         assert view(app).following
-        assert seen.count("w") >= 600
+        assert seen.count("w") >= 1_500
         assert drawn(app)[-1].endswith("after")
         for _ in range(200):
             await pilot.press("k")
             await pilot.pause()
-            if drawn(app)[0].endswith("before"):
-                break
         assert drawn(app)[0].endswith("before")
         await press(pilot, "pagedown", "pagedown", "pageup", "pageup")
         assert drawn(app)[0].endswith("before")
