@@ -1,6 +1,6 @@
 """A receiver of webhooks on loopback that keeps what it gets; also a program of its own.
 
-`python receiver.py PORT FILE` writes one JSON line a message; only the standard library is needed.
+`python -m tests.support.receiver PORT FILE` writes one JSON line a message.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from tests.support.loopback import Server, serving
 
 
 @dataclass
@@ -55,8 +57,8 @@ class Receiver:
         return answer
 
 
-def serve(port: int, take: Callable[[dict[str, str]], int]) -> ThreadingHTTPServer:
-    """A server on loopback that gives each message to `take`; nobody runs it as yet."""
+def handler(take: Callable[[dict[str, str]], int]) -> type[BaseHTTPRequestHandler]:
+    """What gives each message to `take`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -69,24 +71,18 @@ def serve(port: int, take: Callable[[dict[str, str]], int]) -> ThreadingHTTPServ
         def log_message(self, *_arguments: object) -> None:
             """Say nothing."""
 
-    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    return Handler
 
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
     """A receiver in this process."""
     receiver = Receiver()
-    server = serve(0, receiver.take)
-    receiver.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.release.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(handler(receiver.take)) as receiver.port:
+        try:
+            yield receiver
+        finally:
+            receiver.release.set()
 
 
 def main(port: str, file: str) -> None:
@@ -97,7 +93,7 @@ def main(port: str, file: str) -> None:
             lines.write(json.dumps(message) + "\n")
         return 200
 
-    serve(int(port), take).serve_forever()
+    Server(("127.0.0.1", int(port)), handler(take)).serve_forever()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from tests.support import engine, unavailable
 
 BIN = Path(sys.prefix) / "bin"
 PROGRAM = BIN / "mlflow-console"
-RECEIVER = REPOSITORY / "tests" / "support" / "receiver.py"
 BOOT_SECONDS = 60
 
 
@@ -69,7 +68,8 @@ class Machine:
     def receive(self, port: int, file: str) -> str:
         """Start a receiver of messages on loopback; returns its address for apprise."""
         python = shlex.quote(str(BIN / "python"))
-        self.shell(f": >{file}; {python} {RECEIVER} {port} {file} >/dev/null 2>&1 &")
+        receiver = f"cd {REPOSITORY}; {python} -m tests.support.receiver {port} {file}"
+        self.shell(f": >{file}; {receiver} >/dev/null 2>&1 &")
         return f"json://127.0.0.1:{port}"
 
     def journal(self) -> str:

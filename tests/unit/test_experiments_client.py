@@ -8,11 +8,10 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +23,7 @@ from console.core.experiments import client
 from console.core.settings import ServerSettings, Settings
 from console.core.stack.driver import Finding, Severity
 from console.core.stack.places import SqliteFile
+from tests.support.loopback import serving
 
 PASSWORD = "geheim-ü"
 
@@ -58,11 +58,8 @@ class Answers(BaseHTTPRequestHandler):
 def url() -> Iterator[str]:
     Answers.status, Answers.body, Answers.headers_out = 200, b"{}", {}
     Answers.seen, Answers.wait = [], 0.0
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(Answers) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def deployment(directory: Path, url: str) -> Deployment:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socketserver
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NoReturn
@@ -21,6 +19,7 @@ from console.core.secrets import Secret
 from console.core.settings import ServerSettings, Settings
 from console.core.stack import containers, health, status
 from console.core.stack.driver import Direct, Finding, Role, Severity, State
+from tests.support.loopback import serving
 
 GOOD = b'{"experiments": [], "next_page_token": "x"}'
 
@@ -63,13 +62,8 @@ def answers(
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    class Server(socketserver.ThreadingMixIn, HTTPServer):
-        daemon_threads = True
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(Handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_a_call_that_works(deployment: Deployment) -> None:
