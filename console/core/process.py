@@ -29,6 +29,7 @@ INHERITED = (
 )  # fmt: skip
 
 START_TOLERANCE_SECONDS = 1.0
+LOOK_SECONDS = 0.1
 LOOPBACK = "127.0.0.1"
 
 
@@ -133,7 +134,7 @@ def _end_when(cancel: threading.Event, child: subprocess.Popen[str], read: threa
     The child may have ended long before: what it left behind holds the other end of the pipe.
     Nobody reaps it while it is read, so its number still means its session.
     """
-    while not read.wait(0.1):
+    while not read.wait(LOOK_SECONDS):
         if cancel.is_set():
             for number in (15, 9):
                 with contextlib.suppress(ProcessLookupError):

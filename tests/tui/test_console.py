@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -276,9 +275,8 @@ async def test_leaving_does_not_wait_for_what_hangs() -> None:
         await pilot.press("2", "l", "1", "r")
         await pilot.pause(0.1)
         assert calls.running()
-        start = time.monotonic()
         await pilot.press("q")
-    assert time.monotonic() - start < 1.0
+    assert calls.running(), "it waited for what hangs"
     block.set()
 
 
