@@ -47,6 +47,8 @@ def prune(
         call.output.table(
             PLANNED, rows, lambda each: _planned(*each), "There is no snapshot yet."
         )  # fmt: skip
+        if plan.going:
+            call.output.note(_freed(plan))
     if dry_run:
         return
     begun = any(place.path.glob(f"{PRUNING}*"))
@@ -55,16 +57,19 @@ def prune(
         return
     ids = [each.id for each in plan.going]
     if ids:
-        least = "" if plan.exact else "At least "
         call.confirm(
             OPERATIONS["backup.prune"], [f"{each.id}: {each.why}" for each in plan.going],
-            f"Remove {plural(len(ids), 'snapshot')}? {least}{size(plan.freed_bytes)} become free.",
+            f"Remove {plural(len(ids), 'snapshot')}? {_freed(plan)}",
         )  # fmt: skip
     call.work(
         functools.partial(backup.perform, "backup.prune", {"ids": ids}),
         "What was removed is gone, whole; `mlflow-console backup prune` removes the rest.",
         goes_on=True,
     )
+
+
+def _freed(plan: PrunePlan) -> str:
+    return f"{'' if plan.exact else 'At least '}{size(plan.freed_bytes)} become free."
 
 
 def _planned(goes: str, each: Fate) -> list[Cell]:

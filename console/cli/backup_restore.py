@@ -130,11 +130,13 @@ def _runs(call: Session, wanted: str, run_ids: list[str]) -> None:
 
 def _into(call: Session, wanted: str, directory: Path) -> None:
     """A deployment of its own."""
-    from console.core.backup.restoring import restore_into  # noqa: PLC0415  # as above
+    from console.core.backup.restoring import restore_into, restore_plan  # noqa: PLC0415  # as above
 
     core.refuse_when_read_only(SPEC, core.read_only_reason(call.read_only))
     snapshot = found(call, wanted)
     held = size(snapshot.manifest.bytes if snapshot.manifest else None)
+    for warning in restore_plan.doubts(snapshot):
+        call.output.warn(warning)
     call.output.note(f"It holds {held}; {size(free_bytes(directory))} are free in {directory}.")
     call.work(
         lambda cancel: restore_into.into(snapshot.path, directory, cancel),

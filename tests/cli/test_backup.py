@@ -15,16 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from console.cli.backup_comparing import _summary
 from console.core import systemd
+from console.core.backup import sums
 from console.core.backup.compare import Changes, Difference
 from console.core.backup.create import Needs
+from console.core.backup.records import load_manifest, save_manifest
 from console.core.backup.restoring import restore_journal
 from console.core.backup.restoring.restore_journal import Journal
 from console.core.backup.service import BackupService
-from console.core.backup.snapshot import PARTS
+from console.core.backup.snapshot import PARTS, Manifest
 from console.core.deployment import Deployment
+from console.core.stack.embedded import EmbeddedDriver
 from tests.cli.conftest import PROGRAM, Cli, Terminal
 
 HOSTILE = "[red]x[/]\x1b[2J\u202eevil"
@@ -85,6 +89,14 @@ def break_one(place: Path, snapshot: str) -> str:
         file.seek(0)
         file.write(bytes([first[0] ^ 1]))
     return name
+
+
+def rewrite(folder: Path, made: Manifest) -> None:
+    """Give a snapshot another manifest, and the checksums that go with it."""
+    save_manifest(folder, made)
+    for path in folder.glob("SHA256SUMS*"):
+        path.unlink()
+    sums.write(folder)
 
 
 # Making one
@@ -502,6 +514,64 @@ def test_the_plan(cli: Cli, snapshot: str, database: Path) -> None:
     assert (plan["snapshot"], plan["parts"]) == (snapshot, ["database", "artifacts", "users"])
 
 
+def test_the_plan_tells_of_deleted_runs(cli: Cli, snapshot: str, database: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = 'a1'")
+        connection.execute("UPDATE runs SET lifecycle_stage = 'active' WHERE run_uuid = 'b1'")
+    out = cli("backup", "restore", snapshot, "--dry-run").out
+    assert "1 run that was deleted since is active again\n" in out
+    cli("backup", "create", "--label", "other")
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE runs SET lifecycle_stage = 'active' WHERE run_uuid = 'a1'")
+    assert "1 run that was brought back since is deleted again\n" in cli(
+        "backup", "restore", "other", "--dry-run"
+    ).out  # fmt: skip
+
+
+def test_the_plan_for_a_snapshot_of_another_deployment(
+    cli: Cli, snapshot: str, place: Path, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    shutil.copytree(place / snapshot, theirs)
+    made = load_manifest(theirs)
+    rewrite(theirs, replace(made, deployment="[b]", directory="/srv/theirs"))
+    result = cli("backup", "restore", str(theirs), "--dry-run")
+    assert result.code == 0
+    assert "it is a snapshot of [b], which was in /srv/theirs" in result.err
+    assert made.database is not None
+    rewrite(theirs, replace(made, database=replace(made.database, kind="mysql")))
+    result = cli("backup", "restore", str(theirs), "--dry-run")
+    assert result.code == 1
+    assert "The dump is of MySQL, and this deployment keeps its runs in SQLite" in result.err
+    only = cli("backup", "restore", str(theirs), "--only", "users", "--dry-run")
+    assert only.code == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "refused"),
+    [("3.1.0", True), ("v3.1", True), ("v3.17.2-ours", False), ("dd0a9047f1037e81", False),
+     ("3.18.0", False), ("latest", False), ("", False)],
+)  # fmt: skip
+def test_the_plan_for_another_version(
+    cli: Cli, snapshot: str, database: Path, monkeypatch: pytest.MonkeyPatch, *, now: str,
+    refused: bool,
+) -> None:  # fmt: skip
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'another'")
+    monkeypatch.setattr(EmbeddedDriver, "versions", lambda _: {"tracking": now})
+    result = cli("backup", "restore", snapshot, "--dry-run")
+    assert result.code == (1 if refused else 0)
+    assert ("was made with MLflow 3.17.2, and this server is the older" in result.err) is refused
+
+
+def test_a_broken_dump_is_in_the_way_of_the_database_alone(
+    cli: Cli, snapshot: str, place: Path
+) -> None:
+    (place / snapshot / "database" / "mlflow.db.gz").write_bytes(b"")
+    assert cli("backup", "restore", snapshot, "--dry-run").code == 1
+    assert cli("backup", "restore", snapshot, "--dry-run", "--only", "users").code == 0
+
+
 def test_restoring_asks_in_any_case(
     program: Cli, terminal: Callable[..., Terminal], snapshot: str, at_work: None
 ) -> None:
@@ -527,6 +597,7 @@ def test_one_that_broke_off_is_told_of_first(
         done="database",
     )  # fmt: skip
     restore_journal.write(deployment.paths, begun)
+    again = replace(begun, snapshot=str(place / snapshot))
     off = "restoring 20260101-000000 was begun by ada at 2026-01-02 00:00 UTC and broke off"
     result = program("backup", "restore", snapshot, "--dry-run")
     assert result.code == 0
@@ -537,6 +608,11 @@ def test_one_that_broke_off_is_told_of_first(
     assert only["parts"] == ["database", "users"]  # half of the database is another one's
     result = program("backup", "restore", snapshot)  # nobody agrees
     assert result.code == 2
+    restore_journal.write(deployment.paths, again)
+    for wanted in (snapshot, "latest", str(place / snapshot)):
+        result = program("backup", "restore", wanted, "--dry-run")
+        assert "broke off in the middle: it goes on" in result.err
+    restore_journal.write(deployment.paths, begun)
     result = program("backup", "create")
     assert result.code == 1
     assert "what is there now is half of it" in result.err
@@ -549,7 +625,8 @@ def test_a_new_deployment_needs_none(
 ) -> None:
     monkeypatch.delenv("MLFLOW_CONSOLE_DEPLOYMENT")
     monkeypatch.chdir(tmp_path)
-    result = program("backup", "restore", "latest", "--into", str(tmp_path / "new"))
+    # Other deployments of this machine may run, and hold a "latest" one.
+    result = program("backup", "restore", "19990101-000000", "--into", str(tmp_path / "new"))
     assert result.code in (1, 2)
     assert not (tmp_path / "new").exists()
     result = program("backup", "show", str(place / snapshot), "--runs", "--jsonl")
@@ -559,6 +636,9 @@ def test_a_new_deployment_needs_none(
     result = program("backup", "restore", str(place / snapshot), "--into", str(tmp_path / "used"))
     assert result.code == 1
     assert "is not empty" in result.err
+    result = program("backup", "restore", str(place / snapshot), "--into", str(place / "new"))
+    assert result.code == 1
+    assert f"{place} holds snapshots" in result.err
 
 
 # Keeping
@@ -612,6 +692,9 @@ def test_the_schedule_where_no_systemd_runs(
     assert "7 3 * * * " in result.err
     assert f"--deployment {deployment.directory} backup create --scheduled --quiet" in result.err
     assert cli("backup", "schedule", "now and then").code == 2
+    result = cli("backup", "schedule", "Mon 05:30")
+    assert "cron does it at 03:00 by this line" in result.err
+    assert "give it your own time: 0 3 * * * " in result.err
 
 
 def test_the_lock(program: Cli, snapshot: str, deployment: Deployment) -> None:

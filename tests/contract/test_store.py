@@ -473,6 +473,18 @@ def test_a_key_that_is_no_text_cannot_be_put(bucket: Bucket, tmp_path: Path) -> 
 # What only a folder has
 
 
+def test_what_a_killed_put_has_left_goes_with_the_next(tmp_path: Path) -> None:
+    root, new = tmp_path / "root", tmp_path / "x"
+    (root / "1" / "deep").mkdir(parents=True)
+    new.write_bytes(b"x")
+    theirs = root / "1" / ".0123456789abcdef.part"
+    for path in (theirs, root / "1" / "deep" / ".mlflow-console-0123456789abcdef.part"):
+        path.write_bytes(b"half")
+    (tmp_path / "link").symlink_to(root)
+    list(FilesystemStore(tmp_path / "link").put([("1/a", new)], threading.Event()))
+    assert sorted(path for path in root.rglob("*") if path.is_file()) == [theirs, root / "1" / "a"]
+
+
 def test_no_link_is_followed(tmp_path: Path) -> None:
     outside, root = tmp_path / "outside", tmp_path / "root"
     outside.mkdir()

@@ -249,6 +249,28 @@ def test_a_restore_that_broke_off_lets_nobody_in_until_its_end(
     assert begun.safety
 
 
+def test_a_restore_killed_before_it_changed_anything_is_given_up(
+    running: Deployment, place: Path
+) -> None:
+    """Nothing of it is in the way: neither of a snapshot, nor of `up`."""
+    then = snapshots.make(running)
+    for _ in running.driver.act(Verb.DOWN, (), threading.Event()):
+        pass
+    begun = Journal(snapshot=str(then.path), parts=("database",), by="ada",
+                    started_at=datetime.now(UTC), done="closed")  # fmt: skip
+    restore_journal.write(running.paths, begun)
+    [first, *_] = running.stack.status().findings
+    assert (first.id, first.title.endswith("before anything was changed")) == (
+        "restore-interrupted", True,
+    )  # fmt: skip
+    assert first.fix.endswith("; mlflow-console up gives it up")
+    snapshots.make(running)
+    for _ in running.stack.perform("stack.up", (), threading.Event()):
+        pass
+    assert restore_journal.read(running.paths) is None
+    must_take_runs(running, "after it")
+
+
 def test_a_restore_that_broke_off_is_given_up_for_another_snapshot(
     running: Deployment, place: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from console.core.backup.artifacts import copying, index
@@ -30,12 +31,13 @@ class Live:
 
     def run(
         self, name: str, previous: Snapshot | None = None, *, clock: int = LATER,
-        cancel: threading.Event | None = None,
+        cancel: threading.Event | None = None, older: Sequence[Snapshot] = (),
     ) -> Artifacts:  # fmt: skip
         making = self.place / name
         making.mkdir(exist_ok=True)
         steps = copying.copy(
             self.store, making, previous, clock=clock, cancel=cancel or threading.Event(),
+            older=older,
             room=lambda new_bytes, objects: self.asked.append((new_bytes, objects)),
         )  # fmt: skip
         while True:

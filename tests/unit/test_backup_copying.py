@@ -118,6 +118,29 @@ def test_the_same_content_takes_room_once(live: Live) -> None:
     assert len({inode(two / f"copies/{number}") for number in range(5)}) == 1
 
 
+def test_what_a_restore_has_written_anew_takes_no_room_again(live: Live) -> None:
+    live.write("a", b"aaa")
+    live.write("b", b"bb")
+    first = live.snapshot("one")
+    (live.root / "a").unlink()
+    safety = live.snapshot("two", first)
+    live.write("a", b"aaa")
+    live.write("c", b"c")
+    found = live.run("three", safety, older=[first])
+    must_hold(live.place / "three", {"a": b"aaa", "b": b"bb", "c": b"c"})
+    assert found.new_bytes == 1
+    assert (first.path / ARTIFACTS / "a").samefile(live.place / "three" / ARTIFACTS / "a")
+
+
+def test_an_older_one_that_is_damaged_is_of_no_use(live: Live) -> None:
+    live.write("a", b"aaa")
+    first = live.snapshot("one")
+    (first.path / INDEX).write_bytes(b"no index")
+    live.write("a", b"aaa")
+    assert live.run("two", older=[first]).new_bytes == 3
+    must_hold(live.place / "two", {"a": b"aaa"})
+
+
 def test_content_that_has_changed_on_the_disk_is_not_linked(live: Live) -> None:
     live.write("moves", b"m" * 100)
     first = live.snapshot("one")

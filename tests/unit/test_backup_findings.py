@@ -190,6 +190,13 @@ def test_the_newest_shrank(deployment: Deployment) -> None:
     assert said.severity is Severity.WARNING
 
 
+def test_what_was_there_before_a_restore_may_be_less(deployment: Deployment) -> None:
+    good(deployment, hours=2)
+    less = manifest(2, ago(hours=1), runs=4, reason="safety")
+    snapshot(deployment.backup.place.path, less)
+    assert "backup-shrank" not in found(deployment)
+
+
 def test_an_older_one_is_broken(deployment: Deployment) -> None:
     place = deployment.backup.place.path
     snapshot(place, manifest(1, ago(hours=3)), State(broken=("a",), broken_count=1))
@@ -302,6 +309,16 @@ def test_a_dead_lock(deployment: Deployment) -> None:
     deployment.backup.unlock()
     with Lock(place).holding("backup of lab"):
         assert found(deployment) == {}
+
+
+def test_a_restore_that_changed_nothing(tmp_path: Path) -> None:
+    deployment = places.bare(tmp_path / "lab")
+    begun = Journal(snapshot="/usb/20260301-080000", parts=PARTS, by="ada", started_at=NOW,
+                    done="closed")  # fmt: skip
+    write(deployment.paths, begun)
+    said = found(deployment)["restore-interrupted"]
+    assert said.title.endswith("broke off before anything was changed")
+    assert said.fix.endswith("goes on with it; mlflow-console up gives it up")
 
 
 def test_a_restore_that_broke_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,14 +120,18 @@ def test_a_folder_that_is_not_for_this_account(
         folder.chmod(0o777)
         monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
         (folder / "closed").mkdir(mode=0o700)
+        (folder / "open").mkdir(mode=0o755)
 
-        def choose() -> None:
-            theirs = places.bare(folder / "lab")
-            with choosing.tried(theirs, folder / "closed" / "sub"):
+        def choose(name: str) -> None:
+            theirs = places.bare(folder / f"lab-{name}")
+            with choosing.tried(theirs, folder / name / "sub"):
                 pass
 
         with pytest.raises(AccessError, match=r"This account may not use .*/closed/sub"):
-            machines.as_nobody(choose)
+            machines.as_nobody(lambda: choose("closed"))
+        (folder / "open" / "sub").mkdir(mode=0o755)
+        with pytest.raises(AccessError, match=r"This account may not write in .*/open/sub$"):
+            machines.as_nobody(lambda: choose("open"))
     assert deployment.paths.settings.read_bytes() == text
 
 

@@ -154,7 +154,13 @@ def _may_take(marker: Marker, deployment: Deployment, folder: Path) -> bool:
 
 def _see_that_it_is_private(folder: Path) -> None:
     """Where modes are kept, nobody else reads what is in it: secrets are."""
-    keeps_modes = disk.try_out(folder).keeps_modes
+    try:
+        keeps_modes = disk.try_out(folder).keeps_modes
+    except AccessError:
+        raise AccessError(
+            f"This account may not write in {folder}",
+            "Choose a folder of your own; it may be a new one in one of yours.",
+        ) from None
     with files.explained(folder):
         mode = folder.stat().st_mode
     if keeps_modes and mode & 0o077:

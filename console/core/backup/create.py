@@ -233,8 +233,18 @@ class _Making:
             files.need_room(self._place.path, needed, "What is new in the artifact store")
 
         store = self._deployment.storage.store
-        return (yield from copying.copy(store, self._folder, previous, clock=clock, room=room,
-                                        cancel=self._cancel))  # fmt: skip
+        return (yield from copying.copy(
+            store, self._folder, previous, clock=clock, room=room, cancel=self._cancel,
+            older=self._brought_back(previous),
+        ))  # fmt: skip
+
+    def _brought_back(self, previous: Snapshot | None) -> list[Snapshot]:
+        """Whose artifacts a restore may have written anew since the previous one was made."""
+        if not (previous and previous.manifest and previous.manifest.reason == "safety"):
+            return []
+        every = self._place.snapshots()
+        holding = [each for each in every if each.manifest and each.manifest.artifacts]
+        return [each for each in holding if each.id != previous.id]
 
     def _check_cancelled(self) -> None:
         if self._cancel.is_set():

@@ -142,7 +142,7 @@ def _interrupted(deployment: Deployment) -> Iterator[Finding]:
         yield Finding(
             "restore-interrupted", Severity.ERROR, "",
             f"{journal.words[0].upper()}{journal.words[1:]}",
-            f"done last: {journal.done or 'nothing'}; from {clean(journal.snapshot)}",
+            f"from {clean(journal.snapshot)}",
             journal.ways_on.replace("`", "").removesuffix("."),
         )  # fmt: skip
 
@@ -243,9 +243,11 @@ def _age(span: timedelta) -> str:
 
 
 def _shrank(seen: _Seen) -> Iterator[Finding]:
-    if len(seen.complete) < 2:
+    # What is there before a restore is often less: that is why it is made.
+    asked = [each for each in seen.complete if each.reason != "safety"]
+    if len(asked) < 2:
         return
-    newest, before = seen.complete[0], seen.complete[1:]
+    newest, before = asked[0], asked[1:]
     how = retention.shrank(newest, before)
     if how:
         yield _warning(

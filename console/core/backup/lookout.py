@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.core import actions
 from console.core.backup import findings
+from console.core.backup.restoring import restore_journal
 from console.core.stack.driver import Finding, Severity
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Lookout:
         self._lock = threading.Lock()
         self._looking: threading.Thread | None = None
         self._began = 0.0
-        self._record = 0.0
+        self._record: tuple[float, ...] = ()
         self._known: tuple[Finding, ...] = ()
         self.rooms: Sequence[Room] = ()
         """The disks of the deployment's data, as they were last told."""
@@ -59,18 +61,16 @@ class Lookout:
             return self._known
 
     def _due(self) -> bool:
-        """A minute is over, or something was done to the snapshots."""
+        """A minute is over, or something was done to the snapshots, or to a restore's journal."""
         record = self._changed()
         due = not self._began or time.monotonic() - self._began > EVERY_SECONDS
         due = due or record != self._record
         self._record = record
         return due
 
-    def _changed(self) -> float:
-        try:
-            return actions.record(self._deployment.paths, "backup").stat().st_mtime
-        except OSError:
-            return 0.0
+    def _changed(self) -> tuple[float, ...]:
+        paths = self._deployment.paths
+        return tuple(map(_moment, (actions.record(paths, "backup"), restore_journal.file(paths))))
 
     def _begin(self) -> threading.Thread:
         self._began = time.monotonic()
@@ -96,3 +96,11 @@ class Lookout:
             f"The place of the snapshots, {place}, does not answer",
             fix="see whether its disk or its server is there",
         )  # fmt: skip
+
+
+def _moment(path: Path) -> float:
+    """When a file was written; 0 for none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -150,9 +150,12 @@ def change(deployment: Deployment, at: str) -> ScheduleState:
     timer.refuse_foreign()
     planned = units(timer.folder, deployment.name, deployment.directory, calendar)
     if not timer.booted:
+        does = "cron does the same, a line for `crontab -e`"
+        if not _DAILY.fullmatch(calendar.words):
+            does = f"cron does it at {USUAL} by this line for `crontab -e`; give it your own time"
         raise ConsoleError(
             "systemd does not run this machine, so there is no timer",
-            f"cron does the same, a line for `crontab -e`: {_cron_line(deployment, calendar)}",
+            f"{does}: {_cron_line(deployment, calendar)}",
         )
     timer.install(planned)
     return look(deployment)

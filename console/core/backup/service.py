@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 # The modules behind the verbs are imported by them: `list`, which Home asks, needs few of them.
 
 
+def _of_restore(*, wanted: str = "", parts: Sequence[Part] | None = None, **_: object) -> str:
+    return f"{wanted}: {', '.join(parts)}" if parts else wanted
+
+
 class BackupService:
     """Snapshots of a deployment."""
 
@@ -225,7 +229,7 @@ class BackupService:
 
         return restore_plan.plan(self.deployment, wanted, parts)
 
-    @operation("backup.restore", target=lambda **options: str(options.get("wanted") or ""))
+    @operation("backup.restore", target=_of_restore)
     def restore(
         self, *, wanted: str, parts: Sequence[Part] | None = None, cancel: threading.Event
     ) -> Iterator[Progress]:
@@ -247,7 +251,7 @@ class BackupService:
         """
         from console.core.backup.restoring import restore_runs  # noqa: PLC0415  # as above
 
-        with self.deployment.change(OPERATIONS["backup.restore"], " ".join(run_ids)):
+        with self.deployment.change(OPERATIONS["backup.restore"], f"{wanted}: {' '.join(run_ids)}"):
             yield from restore_runs.run(self.deployment, wanted, run_ids, cancel, again)
 
     # Keeping and clearing away

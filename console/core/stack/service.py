@@ -104,7 +104,7 @@ class StackService:
         Raises:
             ConsoleError: It did not start, or the API refuses the service user.
         """
-        self._refuse_half_restored()
+        self._give_up_restore()
         yield from setup.complete(self.deployment, cancel)
         yield from self._act(Verb.UP, services, cancel)
         now = status.look(self.deployment, measure=False)
@@ -127,7 +127,7 @@ class StackService:
     @operation("stack.start", target=_names)
     def start(self, services: Sequence[str] = (), *, cancel: threading.Event) -> Iterator[Progress]:
         """Start what was stopped, as it was."""
-        self._refuse_half_restored()
+        self._give_up_restore()
         yield from self._act(Verb.START, services, cancel)
 
     @operation("stack.restart", target=_names)
@@ -135,7 +135,7 @@ class StackService:
         self, services: Sequence[str] = (), *, cancel: threading.Event
     ) -> Iterator[Progress]:
         """Stop and start again; what was changed in the settings takes effect."""
-        self._refuse_half_restored()
+        self._give_up_restore()
         self.deployment.driver.check_start()
         yield from setup.complete(self.deployment, cancel)
         yield from self._act(Verb.RESTART, services, cancel)
@@ -145,7 +145,7 @@ class StackService:
         self, services: Sequence[str] = (), *, cancel: threading.Event
     ) -> Iterator[Progress]:
         """Make the containers anew; the data stays."""
-        self._refuse_half_restored()
+        self._give_up_restore()
         yield from self._act(Verb.RECREATE, services, cancel)
 
     @operation("stack.pull", target=_names)
@@ -174,12 +174,12 @@ class StackService:
         """A shell in a service, or with `client` the database's own client; the caller runs it."""
         return self.deployment.driver.program(service, client)
 
-    def _refuse_half_restored(self) -> None:
+    def _give_up_restore(self) -> None:
         from console.core.backup.restoring import (  # noqa: PLC0415  # seldom needed
             restore_journal,
         )
 
-        restore_journal.refuse_half_restored(self.deployment.paths)
+        restore_journal.give_up(self.deployment)
 
     def _act(
         self, verb: Verb, services: Sequence[str], cancel: threading.Event

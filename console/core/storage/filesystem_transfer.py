@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 import threading
@@ -21,6 +22,8 @@ from console.core.text import clean
 THREADS = 4
 PIECE = 1 << 20
 TRIES = 3  # with a file that changes while it is read
+_PART = ".mlflow-console-{}.part"
+_LEFT = re.compile(re.escape(_PART).replace(r"\{\}", "[0-9a-f]{16}"))
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -107,6 +110,7 @@ def put(
     """Copy files into the store; see `Store.put`."""
     with explained(root):
         root.mkdir(parents=True, exist_ok=True)
+        _clear(root)
     ways = _Ways(root)
 
     def work(task: tuple[str, Path], stop: threading.Event) -> str:
@@ -117,6 +121,14 @@ def put(
             yield from crew(work, wanted, THREADS, cancel)
     finally:
         ways.close()
+
+
+def _clear(root: Path) -> None:
+    """Remove what a killed call has left; whoever lists the store would take it for artifacts."""
+    for _, _, names, folder in os.fwalk(os.path.realpath(root)):
+        for name in names:
+            if _LEFT.fullmatch(name):
+                os.unlink(name, dir_fd=folder)
 
 
 def _put(way: Below, key: str, path: Path, stop: threading.Event) -> str:
@@ -133,7 +145,7 @@ def _put(way: Below, key: str, path: Path, stop: threading.Event) -> str:
 
 def _write(source: int, folder: int, name: str, stop: threading.Event) -> None:
     """Copy a file under a name that only we know, then rename it."""
-    part = f".{secrets.token_hex(8)}.part"
+    part = _PART.format(secrets.token_hex(8))
     times = os.fstat(source)
     target = os.open(part, _NEW, 0o666, dir_fd=folder)
     try:

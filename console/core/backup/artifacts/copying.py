@@ -8,11 +8,12 @@ listing. In between, what was found is in `listed.jsonl`, and what was fetched i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
 from array import array
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ from console.core.format import count
 from console.core.progress import Progress
 from console.core.storage.store import GONE, Fetched, Item, Store
 
-PARTS, PREVIOUS = "parts", "previous.jsonl"
+PARTS, OLDER = "parts", "older.jsonl"
 
 KEPT = (ARTIFACTS, ODD, progress_log.NAME, progress_log.BOOT)
 """What an interrupted call leaves in the folder for the next one."""
@@ -80,7 +81,7 @@ def estimate(store: Store, previous: Snapshot | None) -> Estimate:
 
 def copy(
     store: Store, making: Path, previous: Snapshot | None, *, clock: int, room: Room,
-    cancel: threading.Event,
+    cancel: threading.Event, older: Sequence[Snapshot] = (),
 ) -> Generator[Progress, None, Artifacts]:  # fmt: skip
     """Write the artifacts, their index and the list of what changed.
 
@@ -92,16 +93,17 @@ def copy(
         room: Is told how many bytes are fetched, and of how many objects; raises when there is
             not enough room.
         cancel: Leaves off; the next call goes on.
+        older: Where the content of what is fetched may lie as well, besides in the previous one.
 
     Raises:
         CancelledError: `cancel` was set.
         ConsoleError: The store or the disk fails.
     """
     try:
-        with _Copying(store, making, previous, clock, cancel) as copying:
+        with _Copying(store, making, [previous, *older], clock, cancel) as copying:
             return (yield from copying.run(room))
     except IndexDamaged:  # nothing that it said can be trusted
-        with _Copying(store, making, None, clock, cancel) as copying:
+        with _Copying(store, making, [None, *older], clock, cancel) as copying:
             return (yield from copying.run(room))
 
 
@@ -109,19 +111,21 @@ class _Copying:
     """One call of `copy`."""
 
     def __init__(
-        self, store: Store, making: Path, previous: Snapshot | None, clock: int,
+        self, store: Store, making: Path, older: Sequence[Snapshot | None], clock: int,
         cancel: threading.Event,
     ) -> None:  # fmt: skip
         self._store = store
         self._making = making
         self._clock = clock
         self._cancel = cancel
-        self._before = Before(previous)
+        self._before = Before(older[0])  # the previous one
         self._log = ProgressLog(making)
         self._listed = Listed(making)
         self._resumed = bool(self._log)
         self._linker = Linker(self._before.folder or making, making)
         self._own = Linker(making, making)
+        self._older = [each for each in older if each]
+        self._older_linkers = [Linker(each.path, making) for each in self._older]
         self._thread = ThreadPoolExecutor(1)
         self._contents = Contents()
         self._changes = Writer(making / CHANGED, LEVEL)
@@ -135,8 +139,8 @@ class _Copying:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         self._thread.shutdown()
-        self._linker.close()
-        self._own.close()
+        for linker in (self._linker, self._own, *self._older_linkers):
+            linker.close()
         self._log.close()
         self._changes.__exit__(kind, None, None)
 
@@ -259,15 +263,21 @@ class _Copying:
     # Fetching
 
     def _learn_contents(self) -> None:
-        """What the previous snapshot has, under whatever key; its places are below zero."""
-        with explained(self._making), (self._making / PARTS / PREVIOUS).open("wb", PIECE) as file:
+        """What older snapshots have, under whatever key; the places are below zero."""
+        with explained(self._making), (self._making / PARTS / OLDER).open("wb", PIECE) as file:
             place = 0
-            for entry in self._before.read():
+            for number, entry in self._older_entries():
                 self._stop_when_cancelled()
-                if entry.size:
-                    line = msgspec.json.encode(entry) + b"\n"
-                    self._contents.add(bytes.fromhex(entry.sha256), -1 - place)
-                    place += file.write(line)
+                digest = bytes.fromhex(entry.sha256)
+                if entry.size and self._contents.find(digest) is None:
+                    self._contents.add(digest, -1 - place)
+                    place += file.write(msgspec.json.encode((number, entry)) + b"\n")
+
+    def _older_entries(self) -> Iterator[tuple[int, Entry]]:
+        """Their artifacts, each with the number of its snapshot."""
+        for number, snapshot in enumerate(self._older):
+            with contextlib.suppress(IndexDamaged):
+                yield from ((number, entry) for entry in Before(snapshot).read())
 
     def _fetch(self, places: array[int]) -> Iterator[Progress]:
         under_way: dict[str, tuple[int, Item, str]] = {}
@@ -331,10 +341,10 @@ class _Copying:
         if known >= 0:
             same = self._own.link(self._log.entry(known).file, name, entry.size)
         else:
-            with explained(self._making), (self._making / PARTS / PREVIOUS).open("rb") as file:
+            with explained(self._making), (self._making / PARTS / OLDER).open("rb") as file:
                 file.seek(-1 - known)
-                before = msgspec.json.decode(file.readline(), type=Entry)
-            same = self._linker.link(before.file, name, entry.size)
+                number, before = msgspec.json.decode(file.readline(), type=tuple[int, Entry])
+            same = self._older_linkers[number].link(before.file, name, entry.size)
             # What was written long ago may have changed on the disk, and this one has not.
             same = same and _has(self._making / name, entry.sha256)
         if not same:

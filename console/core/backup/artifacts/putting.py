@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -87,10 +87,13 @@ def _as_it_was(entry: Entry, item: Item) -> bool:
     return item.size == entry.size and same
 
 
-def put_back(store: Store, snapshot: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
+def put_back(
+    store: Store, snapshot: Snapshot, cancel: threading.Event
+) -> Generator[Progress, None, int]:
     """Write what the store lacks, each file after its checksum was found right.
 
-    What else is in the store is left alone.
+    What else is in the store is left alone. The return value is how many files of the snapshot are
+    broken, and did not come back.
 
     Raises:
         CancelledError: `cancel` was set; what was written stays.
@@ -120,6 +123,7 @@ def put_back(store: Store, snapshot: Snapshot, cancel: threading.Event) -> Itera
             f"{plural(len(broken), 'artifact')} of the snapshot did not come back, being broken: "
             + ", ".join(clean(name, 100) for name in broken[:5])
         )
+    return len(broken)
 
 
 def _sound(folder: Path, wanted: Iterable[Entry], broken: list[str]) -> Iterator[tuple[str, Path]]:

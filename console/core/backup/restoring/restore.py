@@ -26,6 +26,7 @@ from console.core.backup.restoring import restore_check, restore_journal, restor
 from console.core.backup.restoring.restore_journal import Journal
 from console.core.backup.snapshot import PARTS, Part, Snapshot
 from console.core.errors import BusyError, CancelledError, ConsoleError
+from console.core.format import plural
 from console.core.progress import Progress
 from console.core.stack.driver import Role, Verb
 from console.core.text import clean
@@ -44,7 +45,7 @@ def run(
 ) -> Iterator[Progress]:
     """Bring a snapshot back; see `BackupService.restore`."""
     begun = restore_journal.read(deployment.paths)
-    if begun is None or not begun.means(wanted):
+    if begun is None or not restore_plan.goes_on(deployment, begun, wanted):
         begun = _journal(deployment, wanted, parts, begun)
     yield from _Restoring(deployment, begun, cancel).run()
 
@@ -72,6 +73,7 @@ class _Restoring:
         self._deployment = deployment
         self._journal = begun
         self._cancel = cancel
+        self._lost = 0
 
     def run(self) -> Iterator[Progress]:
         """Do what is left of it.
@@ -102,7 +104,8 @@ class _Restoring:
         restore_journal.end(self._deployment.paths)
         before = Path(self._journal.safety).name
         said = f"; {before} is what was there" if before not in ("", snapshot.id) else ""
-        yield Progress(f"{snapshot.id} is back{said}")
+        but = f", but for {plural(self._lost, 'broken artifact')}" if self._lost else ""
+        yield Progress(f"{snapshot.id} is back{but}{said}")
 
     def _back(self, why: ConsoleError) -> Iterator[Progress]:
         """Bring the safety snapshot back; before there is one, nothing was changed."""
@@ -174,7 +177,10 @@ class _Restoring:
     def _safety(self, _: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
         """What is there now; nobody adds to it any more."""
         yield Progress("a safety snapshot of what is there now")
-        made = yield from create.snapshot(self._deployment, PARTS, "", "safety", cancel)
+        try:
+            made = yield from create.snapshot(self._deployment, PARTS, "", "safety", cancel)
+        except CancelledError as error:
+            raise CancelledError("Stopped") from error  # nobody wants the safety snapshot alone
         self._note(safety=str(Place.of(self._deployment).path / made.id))
 
     def _database(self, snapshot: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
@@ -186,7 +192,8 @@ class _Restoring:
             yield from self._deployment.driver.migrate(cancel)
 
     def _artifacts(self, snapshot: Snapshot, cancel: threading.Event) -> Iterator[Progress]:
-        yield from putting.put_back(self._deployment.storage.store, snapshot, cancel)
+        store = self._deployment.storage.store
+        self._lost = yield from putting.put_back(store, snapshot, cancel)
 
     def _users(self, snapshot: Snapshot, _: threading.Event) -> Iterator[Progress]:
         for path in restore_plan.user_files(self._deployment, snapshot):

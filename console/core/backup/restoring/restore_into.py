@@ -10,6 +10,7 @@ from pathlib import Path
 
 from console.core import audit, files, register, settings, setup
 from console.core.backup.belongings import restore as put_belongings
+from console.core.backup.place import MARKER
 from console.core.backup.records import load_snapshot
 from console.core.backup.restoring.restore_journal import Journal, read, write
 from console.core.backup.restoring.restore_plan import refuse_broken
@@ -81,6 +82,12 @@ def _usable(found: Snapshot) -> Manifest:
 def _refuse_used(directory: Path) -> None:
     with files.explained(directory):
         files.refuse_as_root(directory)
+        for folder in directory.parents:
+            if (folder / MARKER).is_file():
+                raise NotOursError(
+                    f"{folder} holds snapshots, and a deployment in it would be among them",
+                    "Choose a directory elsewhere; nothing was changed.",
+                )
         if not directory.exists():
             return
         if not directory.is_dir():
@@ -114,6 +121,8 @@ def _prepare(found: Snapshot, manifest: Manifest, directory: Path) -> Iterator[P
     ))  # fmt: skip
     with files.explained(directory):
         held.rename(paths.settings)
+    if any(each.name == own.name for each in register.known()):
+        said.append(f"there is another {own.name} here: mean this one by its directory")
     register.add(own.name, directory)
     yield Progress(f"{directory}: settings, users, certificates and secrets are there")
     for sentence in said:

@@ -14,9 +14,11 @@ from console.core.errors import ConsoleError
 from console.core.text import clean
 
 if TYPE_CHECKING:
-    from console.core.deployment import Paths
+    from console.core.deployment import Deployment, Paths
 
 FORMAT = 1
+BEFORE_CHANGES = ("", "made", "closed")
+"""The steps after which everything is as it was, but for who is let in."""
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,11 +48,17 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
         return clean(Path(self.snapshot).name)
 
     @property
+    def untouched(self) -> bool:
+        """It broke off before anything was changed."""
+        return not self.fresh and not self.safety and self.done in BEFORE_CHANGES
+
+    @property
     def words(self) -> str:
         """That it broke off, for a sentence."""
         return (
             f"restoring {self.name} was begun by {clean(self.by, 60)} at "
-            f"{self.started_at:%Y-%m-%d %H:%M} UTC and broke off in the middle"
+            f"{self.started_at:%Y-%m-%d %H:%M} UTC and broke off "
+            f"{'before anything was changed' if self.untouched else 'in the middle'}"
         )
 
     def means(self, wanted: str) -> bool:
@@ -61,6 +69,8 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     def ways_on(self) -> str:
         """The commands that bring it to an end."""
         on = f"`mlflow-console backup restore {self.name}` goes on with it"
+        if self.untouched:
+            return f"{on}; `mlflow-console up` gives it up."
         if not self.safety or self.safety == self.snapshot:
             return f"{on}."
         before = clean(Path(self.safety).name)
@@ -94,11 +104,23 @@ def refuse_half_restored(paths: Paths) -> None:
         ConsoleError: A restore was begun and not ended; how to end it.
     """
     begun = read(paths)
-    if begun is not None:
+    if begun is not None and not begun.untouched:
         raise ConsoleError(
             f"Restoring {begun.name} broke off in the middle, and what is there now is half of it",
             begun.ways_on,
         )
+
+
+def give_up(deployment: Deployment) -> None:
+    """Forget a restore that broke off before anything was changed, and let clients in again.
+
+    Raises:
+        ConsoleError: Something was changed; how to end it.
+    """
+    refuse_half_restored(deployment.paths)
+    if read(deployment.paths) is not None:
+        deployment.driver.maintenance(False)
+        end(deployment.paths)
 
 
 def write(paths: Paths, journal: Journal) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING
 from console.core import files
 from console.core.backup import catalog, create, sums, verify
 from console.core.backup.artifacts import putting
+from console.core.backup.dumping import dumps
 from console.core.backup.place import Place, find
 from console.core.backup.records import load_snapshot
 from console.core.backup.restoring import restore_journal
 from console.core.backup.restoring.restore_journal import Journal
 from console.core.backup.snapshot import (
     ARTIFACTS,
+    DATABASE,
     DEPLOYMENT,
     ODD,
     PARTS,
@@ -61,14 +64,14 @@ class RestorePlan:
 def plan(deployment: Deployment, wanted: str, parts: Sequence[Part] | None) -> RestorePlan:
     """Compare a snapshot with what is there; see `BackupService.restore_plan`."""
     begun = restore_journal.read(deployment.paths)
-    if begun is not None and begun.means(wanted):
+    if begun is not None and goes_on(deployment, begun, wanted):
         snapshot, chosen = load_snapshot(Path(begun.snapshot)), begun.parts
     else:
         snapshot, chosen = instead(deployment, wanted, parts, begun)
     lines: list[str] = []
-    warnings = list(_doubts(snapshot))
+    warnings = [*_of_others(deployment, snapshot), *doubts(snapshot)]
     if begun is not None:
-        warnings.insert(0, _broken_off(begun, wanted))
+        warnings.insert(0, _broken_off(begun, snapshot))
     for part, look in (("database", _database), ("artifacts", _artifacts), ("users", _users)):
         if part in chosen:
             try:
@@ -90,9 +93,26 @@ def plan(deployment: Deployment, wanted: str, parts: Sequence[Part] | None) -> R
     return RestorePlan(snapshot, chosen, tuple(lines), tuple(warnings), needed, free)
 
 
-def _broken_off(begun: Journal, wanted: str) -> str:
+def goes_on(deployment: Deployment, begun: Journal, wanted: str) -> bool:
+    """Whether somebody who wants a snapshot back goes on with a restore that broke off."""
+    try:
+        return begun.means(wanted) or str(find(deployment, wanted).path) == begun.snapshot
+    except ConsoleError:
+        return False  # whoever begins another one is told
+
+
+def _of_others(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
+    """That it is no snapshot of this deployment."""
+    made = snapshot.manifest
+    if made is None or snapshot.path.parent == Place.of(deployment).path:
+        return
+    if (made.deployment, made.directory) != (deployment.name, str(deployment.directory)):
+        yield f"it is a snapshot of {clean(made.deployment)}, which was in {clean(made.directory)}"
+
+
+def _broken_off(begun: Journal, snapshot: Snapshot) -> str:
     """What becomes of a restore that broke off."""
-    if not begun.means(wanted):
+    if str(snapshot.path) != begun.snapshot:
         return f"{begun.words}: this one comes back instead"
     goes = "what was there before is being brought back" if begun.back else "it goes on"
     return f"{begun.words}: {goes}"
@@ -146,8 +166,9 @@ def check(
             )
     if not chosen:
         raise UsageError(f"{snapshot.id} holds nothing that could come back: {', '.join(held)}")
-    refuse_broken(snapshot)
-    if "database" in chosen:
+    refuse_broken(snapshot, chosen)
+    if "database" in chosen and snapshot.manifest.database is not None:
+        dumps.refuse_other_kind(dumps.source(deployment), snapshot.manifest.database)
         _refuse_newer(deployment, snapshot)
     return snapshot, chosen
 
@@ -158,13 +179,14 @@ def refuse_too_little_room(deployment: Deployment) -> None:
     files.need_room(Place.of(deployment).path, needed.needed_bytes, "The safety snapshot")
 
 
-def refuse_broken(snapshot: Snapshot) -> None:
-    """See that the lists and the dump are as they were written.
+def refuse_broken(snapshot: Snapshot, parts: Collection[Part] = PARTS) -> None:
+    """See that the lists, and the dump where it is wanted, are as they were written.
 
     Raises:
         ConsoleError: They are not; nothing of the snapshot is used.
     """
-    wrong = broken_beside_artifacts(snapshot.path)
+    wrong = [name for name in broken_beside_artifacts(snapshot.path)
+             if "database" in parts or not name.startswith(f"{DATABASE}/")]  # fmt: skip
     if wrong:
         raise ConsoleError(
             f"{snapshot.id} is broken: {clean(', '.join(wrong[:3]))} is not as it was written",
@@ -193,7 +215,8 @@ def _refuse_newer(deployment: Deployment, snapshot: Snapshot) -> None:
         return
     name = _tracking(deployment)
     then, now = manifest.versions.get(name, ""), deployment.driver.versions().get(name, "")
-    if then and now and _ordered(then) > _ordered(now):
+    # Of what is stopped the tag of its image is known, which may be anything.
+    if _ordered(now) and _ordered(then) > _ordered(now):
         try:
             if deployment.database.revision() == manifest.database.revision:
                 return
@@ -212,10 +235,13 @@ def _tracking(deployment: Deployment) -> str:
 
 
 def _ordered(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    """Its numbers; () when it has none that could be compared."""
+    found = re.search(r"\d+(?:\.\d+){1,2}", version, re.ASCII)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
-def _doubts(snapshot: Snapshot) -> Iterator[str]:
+def doubts(snapshot: Snapshot) -> Iterator[str]:
+    """What a person should know of a snapshot before it comes back."""
     harm = verify.harm(snapshot)
     if harm:
         yield f"{harm}; artifacts that are broken do not come back"
@@ -227,9 +253,22 @@ def _doubts(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _database(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
-    then = {run.run_id for run in catalog.runs(snapshot.path)}
-    now: set[str] = {row.run_id for row in _rows(deployment)}
-    yield _came_and_went("run", len(then - now), len(now - then), len(then & now))
+    deleted = {run.run_id: run.lifecycle_stage == "deleted" for run in catalog.runs(snapshot.path)}
+    now: set[str] = set()
+    undeleted = deleted_again = 0
+    for row in _rows(deployment):
+        now.add(row.run_id)
+        then = deleted.get(row.run_id)
+        undeleted += then is False and row.lifecycle_stage == "deleted"
+        deleted_again += then is True and row.lifecycle_stage != "deleted"
+    there_then = deleted.keys()
+    yield _came_and_went("run", len(there_then - now), len(now - there_then), len(now & there_then))
+    for number, since, then_again in (
+        (undeleted, "deleted", "active"), (deleted_again, "brought back", "deleted"),
+    ):  # fmt: skip
+        if number:
+            was = plural(number, "run that was", "runs that were")
+            yield f"{was} {since} since {'is' if number == 1 else 'are'} {then_again} again"
     held = {each.experiment_id for each in catalog.experiments(snapshot.path)}
     there = {root.experiment_id for root in deployment.database.roots()}
     yield _came_and_went("experiment", len(held - there), len(there - held), len(held & there))

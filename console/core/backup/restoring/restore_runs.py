@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from console.core.backup import catalog
 from console.core.backup.dumping import dumps
 from console.core.backup.place import find
-from console.core.backup.restoring import run_values
+from console.core.backup.restoring import restore_journal, run_values
 from console.core.backup.restoring.run_making import (
     ORIGIN,
     PARENT,
@@ -63,6 +63,7 @@ def run(
         UnreachableError: The server is stopped.
         ConsoleError: It failed, and what there is of it.
     """
+    restore_journal.refuse_half_restored(deployment.paths)
     snapshot = find(deployment, wanted)
     dump = snapshot.manifest.database if snapshot.manifest else None
     if dump is None:
