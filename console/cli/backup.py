@@ -67,6 +67,8 @@ def create(
     call = session(context)
     parts = parts_of(only)
     backup = call.to_change("backup.create").backup
+    if label and backup.chosen:
+        backup.place.refuse_label(label)
     folder = _new_place(call, backup, to)
     if folder is not None:
         _choose(call, backup, folder, parts)

@@ -48,9 +48,10 @@ class Pace:
         self._last = report
         if report.done is None:
             return None
+        began = now
         if self._seen and now - self._seen[-1][0] < TOGETHER_SECONDS:
-            self._seen.pop()
-        self._seen.append((now, report.done))
+            began, _ = self._seen.pop()
+        self._seen.append((began, report.done))
         while len(self._seen) > 2 and now - self._seen[1][0] >= MOST_SECONDS:
             self._seen.popleft()
         (begun, first), (ended, last) = self._seen[0], self._seen[-1]

@@ -125,7 +125,7 @@ def plan(wanted: Snapshot, parts: Sequence[str]) -> RestorePlan:
         "artifacts": (
             "17 artifacts (214 MB) are written to the store, 98,095 are there as they were",
         ),
-        "users": ("users: back come carol; lost are dora, with the passwords of then",),
+        "users": ("users: carol comes back; dora is lost; the passwords are those of then",),
     }
     return RestorePlan(
         wanted, tuple(each for each in PARTS if each in parts),

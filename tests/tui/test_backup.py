@@ -334,7 +334,7 @@ async def test_restoring_shows_what_would_change_and_who_is_at_work() -> None:
         assert isinstance(app.screen, RestoreModal)
         lines = said(app, "#lines")
         assert "12 that came since go" in lines
-        assert "users: back come carol" in lines
+        assert "users: carol comes back" in lines
         assert "it needs at most 460 MB; 1.4 TB are free" in lines
         assert "nobody logs anything" in lines
         assert "run calm-deer-1 of alice is RUNNING" in said(app, "#learnt")

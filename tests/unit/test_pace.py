@@ -21,6 +21,13 @@ def test_a_steady_pace_is_told_after_two_seconds() -> None:
     assert rates == [None, None, 100, 100, 100]
 
 
+def test_reports_that_never_pause_have_a_pace_too() -> None:
+    watched = Pace()
+    rates = [watched.add(_copied(10 * number), number / 10) for number in range(100)]
+    assert rates[:20] == [None] * 20
+    assert rates[-1] == pytest.approx(100, rel=0.02)
+
+
 def test_only_the_last_seconds_count() -> None:
     watched = Pace()
     for second in range(100):

@@ -319,12 +319,15 @@ def _users(deployment: Deployment, snapshot: Snapshot) -> Iterator[str]:
         where = "" if path.name == SHARED else f" of {clean(path.name)}"
         back, gone = sorted(then - now), sorted(now - then)
         said = [
-            f"{words} {', '.join(clean(name, 40) for name in names[:10])}"
-            f"{f' and {len(names) - 10} more' if len(names) > 10 else ''}"
-            for words, names in (("back come", back), ("lost are", gone))
+            f"{', '.join(clean(name, 40) for name in names[:10])}"
+            f"{f' and {len(names) - 10} more' if len(names) > 10 else ''} "
+            f"{one if len(names) == 1 else many}"
+            for names, one, many in ((back, "comes back", "come back"),
+                                     (gone, "is lost", "are lost"))
             if names
-        ]
-        yield (f"users{where}: {'; '.join(said) or 'the same names'}, with the passwords of then")
+        ]  # fmt: skip
+        who = "; ".join(said) or "the same names"
+        yield f"users{where}: {who}; the passwords are those of then"
 
 
 def user_files(deployment: Deployment, snapshot: Snapshot) -> list[Path]:
