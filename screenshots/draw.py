@@ -17,6 +17,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
+from console.core.pace import left
 from console.tui.app import OpenedApp
 from console.tui.messages import Session
 from console.tui.opening import open_session
@@ -62,7 +63,9 @@ async def _back_up(app: OpenedApp, pilot: Pilot[int], to: Path, size: tuple[int,
     await pilot.press("7")
     await _settle(pilot)
     app.backups.do("backup.create", [{}])
-    while app.backups.doing is not None and app.backups.doing.rate is None:
+    while (doing := app.backups.doing) is not None:
+        if doing.report is not None and left(doing.report, doing.rate) is not None:
+            break
         await pilot.pause(0.2)
     await pilot.pause(0.2)
     _save(app, to, "backup-running", size)
