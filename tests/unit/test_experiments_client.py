@@ -177,7 +177,7 @@ def test_a_server_that_fails_is_not_waited_for(dep: Deployment, status: int) -> 
     assert str(status) in error.message
     assert isinstance(error, UnreachableError) is (status != 500)
     assert len(Answers.seen) == 2, "one more try"
-    assert time.monotonic() - began < 60, "it waited as long as it was told to"
+    assert time.monotonic() - began < 5
 
 
 def test_redirects_are_not_followed(dep: Deployment, url: str) -> None:

@@ -220,7 +220,7 @@ def test_cancelling_does_not_wait_for_the_server(monkeypatch: pytest.MonkeyPatch
             threading.Timer(0.2, cancel.set).start()
             began = time.monotonic()
             assert call() in ([], [Amount()])
-            assert 0.1 < time.monotonic() - began < 15
+            assert 0.1 < time.monotonic() - began < 2
     assert silent.problems == []
 
 

@@ -137,7 +137,9 @@ def test_the_hub_closes_all_and_forgets_those_that_ended(
         list(Stream(numbers(0)))
     opened = [Stream(endless) for _ in range(7)]
     wait_until(lambda: hub._streams == set(opened))
+    began = time.monotonic()
     hub.close()
+    assert time.monotonic() - began < 0.5
     assert [list(stream) for stream in opened] == [[]] * 7
     wait_until(lambda: not hub._streams)
 

@@ -23,7 +23,7 @@ THREADS = 4
 PIECE = 1 << 20
 TRIES = 3  # with a file that changes while it is read
 _PART = ".mlflow-console-{}.part"
-_LEFT = re.compile(re.escape(_PART).replace(r"\{\}", "[0-9a-f]{16}"))
+_LEFT = re.compile(r"\.mlflow-console-[0-9a-f]{16}\.part")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
